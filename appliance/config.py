@@ -1,0 +1,353 @@
+"""One TOML file, read into frozen typed objects. An unknown key, a bad value or a missing secret stops the start.
+
+The same classes say what each key means and what its default is; `appliance init` and docs/reference/config.md are
+written from them, so the three can't differ.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgspec
+from msgspec import Meta
+
+from appliance.errors import ConfigError
+from appliance.model.priority import Priority
+
+MIB = 1 << 20
+GIB = 1 << 30
+
+SiteId = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
+AeTitle = Annotated[str, Meta(min_length=1, max_length=16, pattern=r"^[\x21-\x5b\x5d-\x7e][\x20-\x5b\x5d-\x7e]*$")]
+Port = Annotated[int, Meta(ge=0, le=65535)]
+Seconds = Annotated[float, Meta(gt=0)]
+Count = Annotated[int, Meta(ge=1)]
+PriorityWord = Annotated[str, Meta(pattern=r"^(stat|urgent|routine|prior)$")]
+
+
+class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of the file."""
+
+
+class Site(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The hospital this unit stands in."""
+
+    id: Annotated[SiteId, Meta(description="Short name that the hub knows this site by: a-z, 0-9 and '-'")] = "site-1"
+    name: Annotated[str, Meta(description="Name as people say it; shown on the page and at the hub")] = "My hospital"
+    timezone: Annotated[str, Meta(description="IANA time zone of the page, e.g. Africa/Blantyre")] = "UTC"
+    language: Annotated[str, Meta(description="First language of the page: en, fr")] = "en"
+
+
+class Storage(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the unit keeps what it received."""
+
+    data: Annotated[str, Meta(description="Directory of the database, spool and parcels")] = "/var/lib/appliance"
+    reserve_bytes: Annotated[int, Meta(ge=MIB, description="Bytes of disk kept free; below it nothing is accepted")] = (
+        512 * MIB
+    )
+    retention_days: Annotated[
+        float, Meta(ge=0, description="Days an instance stays in the spool after its receipt from the hub")
+    ] = 30.0
+
+
+class Modality(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A device that may send studies. One [[dicom.modalities]] table each."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=64, description="Name shown to people, e.g. CT room 1")]
+    ae_title: Annotated[AeTitle, Meta(description="Calling AE title that it uses")]
+    network: Annotated[str, Meta(description="Its address or network, e.g. 192.168.1.20 or 192.168.1.0/24")]
+    settle_seconds: Annotated[
+        float | None, Meta(description="Quiet seconds after which a study counts as whole; unset: the general value")
+    ] = None
+    priority: Annotated[PriorityWord, Meta(description="Priority its studies start with")] = "routine"
+
+    @property
+    def networks(self) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+        """The addresses that may use this entry."""
+        return ipaddress.ip_network(self.network, strict=False)
+
+
+class Dicom(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The DICOM listener for modalities."""
+
+    ae_title: Annotated[AeTitle, Meta(description="AE title of this unit")] = "APPLIANCE"
+    bind: Annotated[str, Meta(description="Address on the hospital network to listen on")] = "127.0.0.1"
+    port: Annotated[Port, Meta(description="Port of plain DICOM")] = 11112
+    tls_port: Annotated[Port, Meta(description="Port of DICOM TLS (PS3.15 B.12); 0: no TLS listener")] = 0
+    tls_certificate: Annotated[str, Meta(description="PEM file with the certificate chain of this unit")] = ""
+    tls_key: Annotated[str, Meta(description="PEM file with its private key")] = ""
+    tls_client_ca: Annotated[
+        str, Meta(description="PEM file of the authorities whose client certificates are accepted; empty: none asked")
+    ] = ""
+    accept_any_called_ae: Annotated[bool, Meta(description="Accept calls to another AE title than ours")] = False
+    accept_deflated: Annotated[bool, Meta(description="Offer Deflated Explicit VR; inflating is bounded")] = False
+    max_pdu_bytes: Annotated[int, Meta(ge=16384, le=MIB, description="Largest PDU accepted, in bytes")] = 262144
+    max_associations: Annotated[Count, Meta(description="Open associations in all")] = 24
+    max_associations_per_peer: Annotated[Count, Meta(description="Open associations of one address")] = 6
+    pdu_seconds: Annotated[Seconds, Meta(description="A PDU that started must be whole within this time")] = 15.0
+    idle_seconds: Annotated[Seconds, Meta(description="A silent association is aborted after this time")] = 60.0
+    handshake_seconds: Annotated[
+        Seconds, Meta(description="TLS handshake and association request must be done within this time")
+    ] = 5.0
+    max_object_bytes: Annotated[int, Meta(ge=MIB, description="Largest data set accepted, in bytes")] = 8 * GIB
+    modalities: Annotated[
+        tuple[Modality, ...], Meta(description="Devices that may send; others are refused and shown on the page")
+    ] = ()
+
+
+class Study(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When a study counts as whole."""
+
+    settle_seconds: Annotated[Seconds, Meta(description="Quiet seconds after its last instance")] = 120.0
+
+
+class Compress(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Packing: sandboxed workers, their limits, and the size of parcels."""
+
+    workers: Annotated[Count, Meta(description="Worker processes; each uses one core")] = 1
+    memory_bytes: Annotated[int, Meta(ge=64 * MIB, description="Address space of one worker, in bytes")] = GIB
+    cpu_seconds: Annotated[Seconds, Meta(description="CPU time a worker may use for one instance")] = 120.0
+    wall_seconds: Annotated[Seconds, Meta(description="Wall time for one instance; then the worker is replaced")] = 300.0
+    parcel_bytes: Annotated[
+        int, Meta(ge=65536, le=64 * MIB, description="A parcel is closed when it is at least this large, in bytes")
+    ] = 2 * MIB
+    parcel_instances: Annotated[Count, Meta(description="Most instances in one parcel")] = 256
+    ahead_bytes: Annotated[
+        int, Meta(ge=MIB, description="Packed bytes that may wait for the line before packing pauses (stat goes on)")
+    ] = 4 * GIB
+
+
+class Uplink(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The hub, and the way to it."""
+
+    url: Annotated[str, Meta(description="Base URL of the hub on its tunnel address")] = "http://127.0.0.1:8090"
+    secret_file: Annotated[str, Meta(description="File that holds this site's secret, as the hub gave it")] = ""
+    interface: Annotated[
+        str, Meta(description="Tunnel interface; traffic leaves by it alone. Empty only when the hub is on loopback")
+    ] = ""
+    connect_seconds: Annotated[Seconds, Meta(description="Time to connect before trying again")] = 10.0
+    stall_seconds: Annotated[Seconds, Meta(description="A transfer with no progress for this time is cut")] = 15.0
+    retry_seconds_max: Annotated[Seconds, Meta(description="Longest pause between two tries; it never gives up")] = 5.0
+
+
+class Web(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The radiographer's page."""
+
+    bind: Annotated[str, Meta(description="Address to listen on")] = "127.0.0.1"
+    port: Annotated[Port, Meta(description="Port of the page")] = 8080
+    session_hours: Annotated[float, Meta(gt=0, description="A login lasts this long without use")] = 12.0
+
+
+class UnitConfig(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The whole file of a unit."""
+
+    site: Site = Site()
+    storage: Storage = Storage()
+    dicom: Dicom = Dicom()
+    study: Study = Study()
+    compress: Compress = Compress()
+    hub: Uplink = Uplink()
+    web: Web = Web()
+
+    @property
+    def data(self) -> Path:
+        """The data directory."""
+        return Path(self.storage.data)
+
+    def settle_seconds(self, modality: Modality | None) -> float:
+        """Quiet time after which a study of this modality counts as whole, in seconds."""
+        own = modality.settle_seconds if modality else None
+        return self.study.settle_seconds if own is None else own
+
+
+class HubServer(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The hub's listener and its stores."""
+
+    name: Annotated[str, Meta(description="Name of the hub; units show it")] = "Hub"
+    bind: Annotated[str, Meta(description="Tunnel address to listen on; not 0.0.0.0")] = "127.0.0.1"
+    port: Annotated[Port, Meta(description="Port of ingest and, later, DICOMweb and the board")] = 8090
+    data: Annotated[str, Meta(description="Directory of uploads, archive and, by default, the index")] = (
+        "/var/lib/appliance-hub"
+    )
+    database_url: Annotated[str, Meta(description="SQLAlchemy URL of the index; empty: SQLite in the data directory")] = ""
+    archive: Annotated[
+        str, Meta(pattern=r"^(as-received|jpeg2000)$", description="How instances are kept: as-received or jpeg2000")
+    ] = "as-received"
+    reserve_bytes: Annotated[int, Meta(ge=MIB, description="Bytes of disk kept free; below it uploads wait")] = GIB
+
+
+class HubLimits(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Ceilings for each site."""
+
+    parcel_bytes_max: Annotated[int, Meta(ge=MIB, description="Largest parcel accepted, in bytes")] = 16 * GIB
+    uploads_max: Annotated[Count, Meta(description="Open uploads of one site")] = 64
+    partial_bytes_max: Annotated[int, Meta(ge=MIB, description="Bytes of open uploads of one site")] = 64 * GIB
+    upload_days: Annotated[Seconds, Meta(description="An upload that got no byte for this many days is removed")] = 60.0
+    silence_seconds: Annotated[
+        Seconds, Meta(description="A request whose peer is silent this long is ended; its upload stays")
+    ] = 120.0
+    requests_max: Annotated[Count, Meta(description="Requests of one site at once")] = 16
+
+
+class HubConfig(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The whole file of a hub."""
+
+    hub: HubServer = HubServer()
+    limits: HubLimits = HubLimits()
+    compress: Compress = Compress()
+
+    @property
+    def data(self) -> Path:
+        """The data directory."""
+        return Path(self.hub.data)
+
+
+_Config = TypeVar("_Config", UnitConfig, HubConfig)
+
+
+def load_unit(path: Path) -> UnitConfig:
+    """Reads and checks a unit's file. Raises ConfigError naming file, line and key."""
+    config = _load(path, UnitConfig)
+    _check_unit(config, path)
+    return config
+
+
+def load_hub(path: Path) -> HubConfig:
+    """Reads and checks a hub's file. Raises ConfigError naming file, line and key."""
+    return _load(path, HubConfig)
+
+
+def read_secret(config: UnitConfig) -> str:
+    """The site's secret. Raises ConfigError when the file is missing, empty, or readable by everyone."""
+    path = Path(config.hub.secret_file)
+    try:
+        mode = path.stat().st_mode
+        secret = path.read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"hub.secret_file: {path} can't be read ({error})") from error
+    if mode & 0o007:
+        raise ConfigError(f"hub.secret_file: {path} is readable by everyone", hint=f"Run: chmod 640 {path}")
+    if not secret:
+        raise ConfigError(f"hub.secret_file: {path} is empty")
+    return secret
+
+
+def _load(path: Path, kind: type[_Config]) -> _Config:
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} can't be read: {error}") from error
+    try:
+        return msgspec.convert(tomllib.loads(text), kind)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    except msgspec.ValidationError as error:
+        line, key = _locate(text, str(error))
+        raise ConfigError(f"{path}:{line}: {key}: {error}") from error
+
+
+_AT_PATH = re.compile(r"`\$((?:\.\w+|\[\d+\])*)`")
+_UNKNOWN = re.compile(r"unknown field `(\w+)`")
+
+
+def _locate(text: str, problem: str) -> tuple[int, str]:
+    """The line and dotted key that a validation error speaks of; line 1 when it can't be told."""
+    at = _AT_PATH.search(problem)
+    unknown = _UNKNOWN.search(problem)
+    keys = re.findall(r"\w+", at.group(1)) if at else []
+    if unknown:
+        keys.append(unknown.group(1))
+    return _line_of(text, keys), ".".join(keys)
+
+
+def _line_of(text: str, keys: list[str]) -> int:
+    names = [key for key in keys if not key.isdigit()]
+    entry = next((int(key) for key in keys if key.isdigit()), 0)
+    section, key = ".".join(names[:-1]), names[-1] if names else ""
+    current, seen, start = "", -1, 1
+    for number, line in enumerate(text.splitlines(), 1):
+        stripped = line.strip()
+        if table := re.match(r"^\[+\s*([\w.]+)\s*\]+", stripped):
+            current = table.group(1)
+            if current in {section, ".".join(names)}:
+                seen += stripped.startswith("[[")
+                if seen in {-1, entry}:
+                    start = number
+        elif current == section and seen in {-1, entry} and re.match(rf"^{re.escape(key)}\s*=", stripped):
+            return number
+    return start
+
+
+def _check_unit(config: UnitConfig, path: Path) -> None:
+    """What one key can't tell by itself."""
+    text = path.read_text("utf-8")
+
+    def wrong(keys: list[str], problem: str) -> ConfigError:
+        return ConfigError(f"{path}:{_line_of(text, keys)}: {'.'.join(keys)}: {problem}")
+
+    for number, modality in enumerate(config.dicom.modalities):
+        try:
+            _ = modality.networks
+        except ValueError as error:
+            raise wrong(["dicom", "modalities", str(number), "network"], str(error)) from error
+    try:
+        ZoneInfo(config.site.timezone)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise wrong(["site", "timezone"], f"there is no time zone {config.site.timezone!r}") from error
+    if config.dicom.tls_port and not (config.dicom.tls_certificate and config.dicom.tls_key):
+        raise wrong(["dicom", "tls_port"], "a TLS listener needs tls_certificate and tls_key")
+
+
+def priority_of(modality: Modality | None) -> Priority:
+    """The priority that a study from this modality starts with."""
+    return Priority.from_word(modality.priority) if modality else Priority.ROUTINE
+
+
+def write_commented(kind: type[_Config], values: dict[str, Any] | None = None) -> str:
+    """The text of a configuration file with every key, its meaning and its default; `values` overrides defaults.
+
+    `values` maps dotted keys to values: `{"site.id": "mangochi"}`.
+    """
+    given = values or {}
+    blocks = []
+    for section in msgspec.structs.fields(kind):
+        default = section.default
+        lines = [f"# {(type(default).__doc__ or '').strip()}", f"[{section.name}]"]
+        for field, meaning in _described(type(default)):
+            value = given.get(f"{section.name}.{field.name}", getattr(default, field.name))
+            if not isinstance(value, tuple):
+                lines += [f"# {meaning}.", f"{field.name} = {_toml(value)}"]
+        blocks.append("\n".join(lines))
+        if section.name == "dicom":
+            blocks.append(_example_modality())
+    return "\n\n".join(blocks) + "\n"
+
+
+def _described(kind: type[_Section]) -> list[tuple[msgspec.structs.FieldInfo, str]]:
+    hints = {f.name: f for f in msgspec.structs.fields(kind)}
+    described = []
+    for name, field in hints.items():
+        metas = [m for m in getattr(field.type, "__metadata__", ()) if isinstance(m, Meta) and m.description]
+        described.append((hints[name], str(metas[-1].description) if metas else name))
+    return described
+
+
+def _example_modality() -> str:
+    lines = [f"# # {(Modality.__doc__ or '').strip()}", "# [[dicom.modalities]]"]
+    example = {"name": "CT room 1", "ae_title": "CT1", "network": "192.168.1.20", "settle_seconds": 120.0}
+    for field, meaning in _described(Modality):
+        lines += [f"# # {meaning}.", f"# {field.name} = {_toml(example.get(field.name, field.default))}"]
+    return "\n".join(lines)
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return repr(value)

@@ -1,0 +1,103 @@
+"""Every error that a person may meet: one root, a stable id, an exit code, and what to do next.
+
+The class docstring is the default message. The command line, the page and the log show the same `id` and `hint`, so
+that a radiographer on the telephone and a field engineer at a shell name the same thing.
+"""
+
+from __future__ import annotations
+
+
+class ApplianceError(Exception):
+    """Something went wrong on this box."""
+
+    id = "E000"
+    exit_code = 1
+    hint = "Run `appliance doctor`; it lists what is wrong and what to do."
+
+    def __init__(self, message: str | None = None, *, hint: str | None = None) -> None:
+        super().__init__(message or (self.__doc__ or "").strip())
+        if hint is not None:
+            self.hint = hint
+
+    @property
+    def message(self) -> str:
+        """The sentence that a person reads; it never holds patient data."""
+        return str(self.args[0])
+
+
+class ConfigError(ApplianceError):
+    """The configuration file can't be used."""
+
+    id = "E101"
+    exit_code = 2
+    hint = "Mend the named line, or write a fresh file with `appliance init`."
+
+
+class DatabaseError(ApplianceError):
+    """The database on this box can't be opened or written."""
+
+    id = "E201"
+    exit_code = 3
+    hint = "Check that the disk is not full and that the data directory belongs to this user (`appliance doctor`)."
+
+
+class DiskFullError(ApplianceError):
+    """The disk is nearly full, so nothing more is accepted."""
+
+    id = "E202"
+    exit_code = 3
+    hint = "Studies that are verified at the hub leave by themselves; bring the line up, or add a larger disk."
+
+
+class DamagedFileError(ApplianceError):
+    """This box's copy of an instance is damaged."""
+
+    id = "E203"
+    exit_code = 4
+    hint = "Send the study again from the modality; then have the disk checked."
+
+
+class DicomError(ApplianceError):
+    """These bytes are not a DICOM data set that can be identified."""
+
+    id = "E301"
+    exit_code = 4
+    hint = "Export the images again from the modality as DICOM, and send those."
+
+
+class ParcelError(ApplianceError):
+    """A parcel is damaged or breaks the format."""
+
+    id = "E401"
+    exit_code = 4
+    hint = "Nothing to do: the unit packs these instances anew and sends them again."
+
+
+class UnknownDictionaryError(ParcelError):
+    """A parcel names a header dictionary that the hub does not hold."""
+
+    id = "E402"
+
+
+class LinkError(ApplianceError):
+    """The hub can't be reached now."""
+
+    id = "E501"
+    exit_code = 5
+    hint = "Nothing to do: sending goes on by itself when the line is back."
+
+
+class HubRefusedError(ApplianceError):
+    """The hub does not accept this unit."""
+
+    id = "E502"
+    exit_code = 5
+    hint = "Ask the hub for a new site secret (`appliance hub site add`) and put it into the secret file."
+
+
+class NotFoundError(ApplianceError):
+    """There is no such thing here."""
+
+    id = "E601"
+    exit_code = 6
+    hint = "List what is here with `appliance status` or `appliance hub list`."

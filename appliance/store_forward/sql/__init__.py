@@ -1,0 +1,1 @@
+"""Named queries of the unit's database, and its numbered migrations."""
