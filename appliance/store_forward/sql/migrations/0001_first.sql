@@ -28,12 +28,21 @@ CREATE TABLE study (
     delivered            INTEGER NOT NULL DEFAULT 0, -- delivered or removed
     quarantined          INTEGER NOT NULL DEFAULT 0,
     conflicts            INTEGER NOT NULL DEFAULT 0, -- instances that share a UID with other bytes
+    conflicts_checked    INTEGER NOT NULL DEFAULT 0, -- of conflicts and identity_conflict, those that a person said were looked at
     received_bytes       INTEGER NOT NULL DEFAULT 0, -- data set bytes of instances that wait to be packed
     delivered_at         INTEGER                     -- when the last instance got its receipt; NULL while any lacks one
 ) STRICT;
 CREATE INDEX study_by_arrival ON study (last_received_at DESC, id DESC);
 CREATE INDEX study_to_pack ON study (priority, first_received_at) WHERE received > 0;
-CREATE INDEX study_in_need ON study (last_received_at DESC) WHERE quarantined > 0 OR conflicts > 0 OR identity_conflict > 0;
+CREATE INDEX study_in_need ON study (last_received_at DESC, id DESC)
+    WHERE quarantined > 0 OR conflicts + identity_conflict > conflicts_checked;
+CREATE INDEX study_under_way ON study (last_received_at DESC, id DESC) WHERE delivered < instances;
+
+-- kept by the triggers at the end: what the page's search box looks in, word by word, without case or accents
+CREATE VIRTUAL TABLE study_text USING fts5 (
+    patient_name, patient_id, accession_number,
+    content = 'study', content_rowid = 'id', tokenize = 'unicode61 remove_diacritics 2', prefix = '2 3'
+);
 
 -- receive
 CREATE TABLE series (
@@ -47,6 +56,7 @@ CREATE TABLE series (
     instances           INTEGER NOT NULL DEFAULT 0,
     UNIQUE (study_id, series_instance_uid)
 ) STRICT;
+CREATE INDEX series_by_modality ON series (modality, study_id);
 
 -- receive (insert), compress (parcel_id, pack_failures, quarantine, removal), forward (receipt), web (send again)
 CREATE TABLE instance (
@@ -99,12 +109,14 @@ CREATE TABLE parcel (
     opened_at    INTEGER,
     uploaded_at  INTEGER,
     delivered_at INTEGER,
-    file_gone_at INTEGER
+    file_gone_at INTEGER,
+    superseded_at INTEGER -- a person sent its instances again: it no longer counts in the study's progress
 ) STRICT;
 CREATE INDEX parcel_to_send ON parcel (id) WHERE state IN ('built', 'open');
 CREATE INDEX parcel_to_verify ON parcel (id) WHERE state = 'uploaded';
 CREATE INDEX parcel_to_remove ON parcel (id) WHERE state IN ('delivered', 'refused') AND file_gone_at IS NULL;
 CREATE INDEX parcel_of_study ON parcel (study_id);
+CREATE INDEX parcel_left ON parcel (study_id, bytes, hub_offset) WHERE state IN ('built', 'open');
 CREATE INDEX parcel_by_digest ON parcel (digest);
 
 -- compress (insert), forward (acknowledged_at): headers that the hub holds and that may serve as a zstd dictionary
@@ -257,4 +269,16 @@ WHEN OLD.state <> NEW.state OR OLD.conflict <> NEW.conflict BEGIN
     WHERE id = NEW.study_id;
     UPDATE study SET delivered_at = iif(delivered = instances, coalesce(delivered_at, NEW.delivered_at), NULL)
     WHERE id = NEW.study_id;
+END;
+
+-- The search text follows the study.
+CREATE TRIGGER study_text_arrives AFTER INSERT ON study BEGIN
+    INSERT INTO study_text (rowid, patient_name, patient_id, accession_number)
+    VALUES (NEW.id, NEW.patient_name, NEW.patient_id, NEW.accession_number);
+END;
+CREATE TRIGGER study_text_changes AFTER UPDATE OF patient_name, patient_id, accession_number ON study BEGIN
+    INSERT INTO study_text (study_text, rowid, patient_name, patient_id, accession_number)
+    VALUES ('delete', OLD.id, OLD.patient_name, OLD.patient_id, OLD.accession_number);
+    INSERT INTO study_text (rowid, patient_name, patient_id, accession_number)
+    VALUES (NEW.id, NEW.patient_name, NEW.patient_id, NEW.accession_number);
 END;
