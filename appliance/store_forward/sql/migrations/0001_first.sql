@@ -30,10 +30,15 @@ CREATE TABLE study (
     conflicts            INTEGER NOT NULL DEFAULT 0, -- instances that share a UID with other bytes
     conflicts_checked    INTEGER NOT NULL DEFAULT 0, -- of conflicts and identity_conflict, those that a person said were looked at
     received_bytes       INTEGER NOT NULL DEFAULT 0, -- data set bytes of instances that wait to be packed
-    delivered_at         INTEGER                     -- when the last instance got its receipt; NULL while any lacks one
+    delivered_at         INTEGER,                    -- when the last instance got its receipt; NULL while any lacks one
+    to_send              INTEGER NOT NULL DEFAULT 0, -- its parcels that are not wholly at the hub
+    to_send_bytes        INTEGER NOT NULL DEFAULT 0, -- bytes of them that the hub has not acknowledged
+    whole_at             INTEGER                     -- when forward found it delivered and quiet for its settle time
 ) STRICT;
 CREATE INDEX study_by_arrival ON study (last_received_at DESC, id DESC);
 CREATE INDEX study_to_pack ON study (priority, first_received_at) WHERE received > 0;
+CREATE INDEX study_to_send ON study (priority, first_received_at, id) WHERE to_send > 0;
+CREATE INDEX study_to_call_whole ON study (id) WHERE delivered_at IS NOT NULL AND whole_at IS NULL;
 CREATE INDEX study_in_need ON study (last_received_at DESC, id DESC)
     WHERE quarantined > 0 OR conflicts + identity_conflict > conflicts_checked;
 CREATE INDEX study_under_way ON study (last_received_at DESC, id DESC) WHERE delivered < instances;
@@ -76,6 +81,7 @@ CREATE TABLE instance (
     conflict            INTEGER NOT NULL DEFAULT 0, -- other bytes came under the same SOP Instance UID
     parcel_id           INTEGER REFERENCES parcel (id),
     pack_failures       INTEGER NOT NULL DEFAULT 0, -- times a worker died on it; from 1 on it goes plain
+    refusals            INTEGER NOT NULL DEFAULT 0, -- times the hub could not use what it was packed into
     reason              TEXT    NOT NULL DEFAULT '', -- why it is quarantined: an error id of errors.py
     calling_ae          TEXT    NOT NULL,
     calling_address     TEXT    NOT NULL,
@@ -103,6 +109,7 @@ CREATE TABLE parcel (
     built_at     INTEGER NOT NULL,
     upload_url   TEXT    NOT NULL DEFAULT '',
     hub_offset   INTEGER NOT NULL DEFAULT 0, -- bytes that the hub said are durable
+    progress     INTEGER NOT NULL DEFAULT 0, -- for the page: hub_offset and what its TCP acknowledged since, at most 1 s old
     sent_bytes   INTEGER NOT NULL DEFAULT 0, -- bytes put on the wire in all, retransmissions of ours counted
     refusals     INTEGER NOT NULL DEFAULT 0,
     refusal      TEXT    NOT NULL DEFAULT '',
@@ -112,7 +119,7 @@ CREATE TABLE parcel (
     file_gone_at INTEGER,
     superseded_at INTEGER -- a person sent its instances again: it no longer counts in the study's progress
 ) STRICT;
-CREATE INDEX parcel_to_send ON parcel (id) WHERE state IN ('built', 'open');
+CREATE INDEX parcel_to_send ON parcel (study_id, id) WHERE state IN ('built', 'open');
 CREATE INDEX parcel_to_verify ON parcel (id) WHERE state = 'uploaded';
 CREATE INDEX parcel_to_remove ON parcel (id) WHERE state IN ('delivered', 'refused') AND file_gone_at IS NULL;
 CREATE INDEX parcel_of_study ON parcel (study_id);
@@ -253,7 +260,8 @@ CREATE TRIGGER instance_arrives AFTER INSERT ON instance BEGIN
         received = received + (NEW.state = 'received'),
         received_bytes = received_bytes + iif(NEW.state = 'received', NEW.bytes, 0),
         conflicts = conflicts + NEW.conflict,
-        delivered_at = NULL
+        delivered_at = NULL,
+        whole_at = NULL
     WHERE id = NEW.study_id;
     UPDATE series SET instances = instances + 1 WHERE id = NEW.series_id;
 END;
@@ -281,4 +289,17 @@ CREATE TRIGGER study_text_changes AFTER UPDATE OF patient_name, patient_id, acce
     VALUES ('delete', OLD.id, OLD.patient_name, OLD.patient_id, OLD.accession_number);
     INSERT INTO study_text (rowid, patient_name, patient_id, accession_number)
     VALUES (NEW.id, NEW.patient_name, NEW.patient_id, NEW.accession_number);
+END;
+CREATE TRIGGER parcel_arrives AFTER INSERT ON parcel WHEN NEW.state IN ('built', 'open') BEGIN
+    UPDATE study SET to_send = to_send + 1, to_send_bytes = to_send_bytes + NEW.bytes - NEW.hub_offset
+    WHERE id = NEW.study_id;
+END;
+CREATE TRIGGER parcel_changes AFTER UPDATE OF state, hub_offset ON parcel
+WHEN OLD.state <> NEW.state OR OLD.hub_offset <> NEW.hub_offset BEGIN
+    UPDATE study SET
+        to_send = to_send + (NEW.state IN ('built', 'open')) - (OLD.state IN ('built', 'open')),
+        to_send_bytes = to_send_bytes
+            + iif(NEW.state IN ('built', 'open'), NEW.bytes - NEW.hub_offset, 0)
+            - iif(OLD.state IN ('built', 'open'), OLD.bytes - OLD.hub_offset, 0)
+    WHERE id = NEW.study_id;
 END;
