@@ -275,7 +275,9 @@ WHEN OLD.state <> NEW.state OR OLD.conflict <> NEW.conflict BEGIN
         quarantined = quarantined + (NEW.state = 'quarantined') - (OLD.state = 'quarantined'),
         conflicts = conflicts + NEW.conflict - OLD.conflict
     WHERE id = NEW.study_id;
-    UPDATE study SET delivered_at = iif(delivered = instances, coalesce(delivered_at, NEW.delivered_at), NULL)
+    UPDATE study SET
+        delivered_at = iif(delivered = instances, coalesce(delivered_at, NEW.delivered_at), NULL),
+        whole_at = iif(delivered = instances, whole_at, NULL)
     WHERE id = NEW.study_id;
 END;
 
