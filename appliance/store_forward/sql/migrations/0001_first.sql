@@ -123,7 +123,6 @@ CREATE INDEX parcel_to_send ON parcel (study_id, id) WHERE state IN ('built', 'o
 CREATE INDEX parcel_to_verify ON parcel (id) WHERE state = 'uploaded';
 CREATE INDEX parcel_to_remove ON parcel (id) WHERE state IN ('delivered', 'refused') AND file_gone_at IS NULL;
 CREATE INDEX parcel_of_study ON parcel (study_id);
-CREATE INDEX parcel_left ON parcel (study_id, bytes, hub_offset) WHERE state IN ('built', 'open');
 CREATE INDEX parcel_by_digest ON parcel (digest);
 
 -- compress (insert), forward (acknowledged_at): headers that the hub holds and that may serve as a zstd dictionary
