@@ -65,6 +65,27 @@ class DicomError(ApplianceError):
     hint = "Export the images again from the modality as DICOM, and send those."
 
 
+class UpperLayerError(DicomError):
+    """The other side breaks the rules of the DICOM network protocol."""
+
+    id = "E302"
+    hint = "Check that the other side is a DICOM device and uses this port; its service engineer can see its log."
+
+
+class MismatchError(DicomError):
+    """An object is not the one that the modality announced."""
+
+    id = "E303"
+    hint = "Send it again; if that does not help, the modality's service engineer must mend its DICOM output."
+
+
+class TooLargeError(DicomError):
+    """An object is larger than this box accepts."""
+
+    id = "E304"
+    hint = "Raise `dicom.max_object_bytes` in the configuration if such objects are expected."
+
+
 class ParcelError(ApplianceError):
     """A parcel is damaged or breaks the format."""
 
