@@ -95,6 +95,7 @@ CREATE INDEX instance_of_study ON instance (study_id, series_id, id);
 CREATE INDEX instance_of_parcel ON instance (parcel_id) WHERE parcel_id IS NOT NULL;
 CREATE INDEX instance_to_remove ON instance (delivered_at) WHERE state = 'delivered';
 CREATE INDEX instance_in_need ON instance (study_id) WHERE state = 'quarantined';
+CREATE INDEX instance_in_conflict ON instance (study_id, sop_instance_uid) WHERE conflict = 1;
 
 -- compress (insert, removal), forward (all else)
 CREATE TABLE parcel (
