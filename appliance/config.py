@@ -87,7 +87,7 @@ class Dicom(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     accept_any_called_ae: Annotated[bool, Meta(description="Accept calls to another AE title than ours")] = False
     accept_deflated: Annotated[bool, Meta(description="Offer Deflated Explicit VR; inflating is bounded")] = False
     max_pdu_bytes: Annotated[int, Meta(ge=16384, le=MIB, description="Largest PDU accepted, in bytes")] = 262144
-    max_associations: Annotated[Count, Meta(description="Open associations in all")] = 24
+    max_associations: Annotated[int, Meta(ge=1, le=48, description="Open associations in all")] = 24
     max_associations_per_peer: Annotated[Count, Meta(description="Open associations of one address")] = 6
     pdu_seconds: Annotated[Seconds, Meta(description="A PDU that started must be whole within this time")] = 15.0
     idle_seconds: Annotated[Seconds, Meta(description="A silent association is aborted after this time")] = 60.0
@@ -112,7 +112,9 @@ class Compress(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     workers: Annotated[Count, Meta(description="Worker processes; each uses one core")] = 1
     memory_bytes: Annotated[int, Meta(ge=64 * MIB, description="Address space of one worker, in bytes")] = GIB
     cpu_seconds: Annotated[Seconds, Meta(description="CPU time a worker may use for one instance")] = 120.0
-    wall_seconds: Annotated[Seconds, Meta(description="Wall time for one instance; then the worker is replaced")] = 300.0
+    wall_seconds: Annotated[Seconds, Meta(description="Wall time for one instance; then the worker is replaced")] = (
+        300.0
+    )
     parcel_bytes: Annotated[
         int, Meta(ge=65536, le=64 * MIB, description="A parcel is closed when it is at least this large, in bytes")
     ] = 2 * MIB
@@ -174,7 +176,9 @@ class HubServer(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True)
     data: Annotated[str, Meta(description="Directory of uploads, archive and, by default, the index")] = (
         "/var/lib/appliance-hub"
     )
-    database_url: Annotated[str, Meta(description="SQLAlchemy URL of the index; empty: SQLite in the data directory")] = ""
+    database_url: Annotated[
+        str, Meta(description="SQLAlchemy URL of the index; empty: SQLite in the data directory")
+    ] = ""
     archive: Annotated[
         str, Meta(pattern=r"^(as-received|jpeg2000)$", description="How instances are kept: as-received or jpeg2000")
     ] = "as-received"
@@ -224,12 +228,17 @@ def load_hub(path: Path) -> HubConfig:
 
 def read_secret(config: UnitConfig) -> str:
     """The site's secret. Raises ConfigError when the file is missing, empty, or readable by everyone."""
+    if not config.hub.secret_file:
+        raise ConfigError("hub.secret_file is not set", hint="Set it to the file that holds the secret the hub gave.")
     path = Path(config.hub.secret_file)
     try:
         mode = path.stat().st_mode
         secret = path.read_text("ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"hub.secret_file: {path} can't be read ({error})") from error
+        raise ConfigError(
+            f"hub.secret_file: {path} can't be read ({getattr(error, 'strerror', None) or error})",
+            hint="Ask the hub for this site's secret (`appliance hub site add`), put it there, and chmod 640.",
+        ) from error
     if mode & 0o007:
         raise ConfigError(f"hub.secret_file: {path} is readable by everyone", hint=f"Run: chmod 640 {path}")
     if not secret:
@@ -318,7 +327,7 @@ def write_commented(kind: type[_Config], values: dict[str, Any] | None = None) -
     for section in msgspec.structs.fields(kind):
         default = section.default
         lines = [f"# {(type(default).__doc__ or '').strip()}", f"[{section.name}]"]
-        for field, meaning in _described(type(default)):
+        for field, meaning in describe(type(default)):
             value = given.get(f"{section.name}.{field.name}", getattr(default, field.name))
             if not isinstance(value, tuple):
                 lines += [f"# {meaning}.", f"{field.name} = {_toml(value)}"]
@@ -328,19 +337,19 @@ def write_commented(kind: type[_Config], values: dict[str, Any] | None = None) -
     return "\n\n".join(blocks) + "\n"
 
 
-def _described(kind: type[_Section]) -> list[tuple[msgspec.structs.FieldInfo, str]]:
-    hints = {f.name: f for f in msgspec.structs.fields(kind)}
+def describe(kind: type[msgspec.Struct]) -> list[tuple[msgspec.structs.FieldInfo, str]]:
+    """The keys of a table of the file, each with its meaning."""
     described = []
-    for name, field in hints.items():
+    for field in msgspec.structs.fields(kind):
         metas = [m for m in getattr(field.type, "__metadata__", ()) if isinstance(m, Meta) and m.description]
-        described.append((hints[name], str(metas[-1].description) if metas else name))
+        described.append((field, str(metas[-1].description) if metas else field.name))
     return described
 
 
 def _example_modality() -> str:
     lines = [f"# # {(Modality.__doc__ or '').strip()}", "# [[dicom.modalities]]"]
     example = {"name": "CT room 1", "ae_title": "CT1", "network": "192.168.1.20", "settle_seconds": 120.0}
-    for field, meaning in _described(Modality):
+    for field, meaning in describe(Modality):
         lines += [f"# # {meaning}.", f"# {field.name} = {_toml(example.get(field.name, field.default))}"]
     return "\n".join(lines)
 

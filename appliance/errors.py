@@ -33,6 +33,22 @@ class ConfigError(ApplianceError):
     hint = "Mend the named line, or write a fresh file with `appliance init`."
 
 
+class MissingPackagesError(ApplianceError):
+    """The packages that a hub needs are not installed here."""
+
+    id = "E102"
+    exit_code = 2
+    hint = "Install them: pip install 'appliance[hub]'. A unit does not need them."
+
+
+class UsageError(ApplianceError):
+    """That can't be done as asked."""
+
+    id = "E103"
+    exit_code = 2
+    hint = "Add --help to the command to see what it takes."
+
+
 class DatabaseError(ApplianceError):
     """The database on this box can't be opened or written."""
 
@@ -122,3 +138,17 @@ class NotFoundError(ApplianceError):
     id = "E601"
     exit_code = 6
     hint = "List what is here with `appliance status` or `appliance hub list`."
+
+
+def every_error() -> list[type[ApplianceError]]:
+    """All classes of this file, by id."""
+    return sorted(_below(ApplianceError), key=lambda kind: kind.id)
+
+
+def error_of(error_id: str) -> type[ApplianceError]:
+    """The class that has this id; the root class for an id that is not known here."""
+    return next((kind for kind in every_error() if kind.id == error_id), ApplianceError)
+
+
+def _below(kind: type[ApplianceError]) -> list[type[ApplianceError]]:
+    return [kind, *(found for sub in kind.__subclasses__() for found in _below(sub))]

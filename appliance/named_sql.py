@@ -19,7 +19,7 @@ class NamedSql:
         self._file = f"{package}/{file_name}"
         text = (resources.files(package) / file_name).read_text("utf-8")
         parts = _NAME.split(text)
-        self._queries = dict(zip(parts[1::2], (part.strip() for part in parts[2::2]), strict=True))
+        self._queries: dict[str, str] = dict(zip(parts[1::2], (part.strip() for part in parts[2::2]), strict=True))
 
     def __getitem__(self, name: str) -> str:
         if name not in self._queries:

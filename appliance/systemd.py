@@ -11,7 +11,7 @@ import socket
 
 
 def notify(*lines: str) -> None:
-    """Sends `lines` (`READY=1`, `STATUS=7 queued`, …) to the socket that the service manager gave us, if it gave one."""
+    """Sends `lines` (`READY=1`, `STATUS=7 queued`, …) to the socket that the service manager gave us, if any."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address:
         return

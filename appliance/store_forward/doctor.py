@@ -1,0 +1,264 @@
+"""What is wrong with this unit, since when, and what to do: the list that `appliance doctor` and the page show.
+
+Each check is a function of facts that were read before; `examine` reads them. A check never raises: what it can't
+read is itself the finding. Nothing here holds patient data.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import ssl
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+
+import msgspec
+
+from appliance.config import Dicom, UnitConfig, load_unit, read_secret
+from appliance.errors import ConfigError, DatabaseError, error_of
+from appliance.store_forward.certificates import expiry
+from appliance.store_forward.database import FILE_NAME, open_database
+from appliance.store_forward.status import PROCESSES, Disk, Line, Process, Status, newest_files, read_status
+from appliance.terminal import size, span
+
+DAY_MS = 86_400_000
+CLOCK_WARNING_MS = 5_000
+CLOCK_FAILING_MS = 300_000
+CERTIFICATE_WARNING_MS = 30 * DAY_MS
+LONG_OUTAGE_MS = DAY_MS
+RELEASED_MS = 1_767_225_600_000  # 2026-01-01; no honest clock shows less
+SHORTEST_PREFIX = 132  # bytes of a spool file before its data set, at least
+
+
+class Level(StrEnum):
+    OK = "ok"
+    WARNING = "warning"  # works; somebody should look
+    FAILING = "failing"  # something a person waits for does not work
+
+
+class Check(msgspec.Struct, frozen=True, kw_only=True):
+    """One finding. `since`: Unix ms from when it has been so, when that is known. `todo` is empty when it is ok."""
+
+    name: str
+    level: Level
+    said: str
+    since: int | None = None
+    todo: str = ""
+
+
+def _ok(name: str, said: str, since: int | None = None) -> Check:
+    return Check(name=name, level=Level.OK, said=said, since=since)
+
+
+def _warning(name: str, said: str, todo: str, since: int | None = None) -> Check:
+    return Check(name=name, level=Level.WARNING, said=said, since=since, todo=todo)
+
+
+def _failing(name: str, said: str, todo: str, since: int | None = None) -> Check:
+    return Check(name=name, level=Level.FAILING, said=said, since=since, todo=todo)
+
+
+def exit_code(checks: Sequence[Check]) -> int:
+    """0 when all is ok, 1 with a warning, 2 when something fails."""
+    worst = {check.level for check in checks}
+    return 2 if Level.FAILING in worst else int(Level.WARNING in worst)
+
+
+def examine(config_path: Path, now: int) -> list[Check]:
+    """Every check of this unit at `now` (Unix ms). The first that makes the others meaningless ends the list."""
+    try:
+        config = load_unit(config_path)
+    except ConfigError as error:
+        return [_failing("configuration", error.message, error.hint)]
+    checks = [_ok("configuration", f"{config_path} is sound"), check_data(config.data)]
+    checks += [check_secret(config), check_certificate(config.dicom, now)]
+    if not config.data.is_dir():
+        return checks
+    if not (config.data / FILE_NAME).exists():
+        todo = "Start it: `appliance run`, or on the box `systemctl start appliance.target`."
+        return [*checks, _warning("database", "there is none yet: this unit has not run", todo)]
+    return checks + _examine_queue(config, now)
+
+
+def _examine_queue(config: UnitConfig, now: int) -> list[Check]:
+    try:
+        status = read_status(config, now)
+        connection = open_database(config.data, read_only=True)
+    except (DatabaseError, sqlite3.Error) as error:
+        return [_failing("database", f"it can't be read: {error}", DatabaseError.hint)]
+    try:
+        checks = [check_database(connection), check_spool(config.data, newest_files(connection))]
+    except sqlite3.Error as error:
+        checks = [_failing("database", f"it can't be read: {error}", DatabaseError.hint)]
+    finally:
+        connection.close()
+    checks += [check_disk(status.disk), *check_processes(status.processes, now)]
+    checks += [check_line(status.line, now), check_clock(status.line, now)]
+    return [*checks, check_devices(config.dicom, status), check_studies(status)]
+
+
+def check_data(data: Path) -> Check:
+    """The data directory is there, and this user may write to it."""
+    if not data.is_dir():
+        todo = f"Make it, owned by the user that runs appliance: install -d -m 750 {data}"
+        return _failing("data directory", f"{data} is missing", todo)
+    if not os.access(data, os.W_OK | os.X_OK):
+        todo = f"Run this as the user that owns it (sudo -u), or give it to that user: chown -R USER {data}"
+        return _failing("data directory", f"{data} can't be written by this user", todo)
+    return _ok("data directory", f"{data} can be written")
+
+
+def check_secret(config: UnitConfig) -> Check:
+    """The secret that the hub gave this site is there and private."""
+    try:
+        read_secret(config)
+    except ConfigError as error:
+        return _failing("hub secret", error.message, error.hint)
+    return _ok("hub secret", f"{config.hub.secret_file} can be read, and not by everyone")
+
+
+def check_certificate(dicom: Dicom, now: int) -> Check:
+    """The certificate of the DICOM TLS listener can be used, and for how long."""
+    if not dicom.tls_port:
+        return _ok("TLS certificate", "no TLS listener is configured")
+    todo = "Get a new certificate, put it at dicom.tls_certificate, and restart `receive`."
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(dicom.tls_certificate, dicom.tls_key)
+        until = expiry(Path(dicom.tls_certificate).read_text("ascii"))
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        return _failing("TLS certificate", f"{dicom.tls_certificate} can't be used: {error}", todo)
+    if until <= now:
+        return _failing("TLS certificate", f"it expired {span((now - until) / 1000)} ago", todo, since=until)
+    left = f"it is good for another {span((until - now) / 1000)}"
+    return (
+        _warning("TLS certificate", left, todo)
+        if until - now < CERTIFICATE_WARNING_MS
+        else _ok("TLS certificate", left)
+    )
+
+
+def check_sandbox(problem: str) -> Check:
+    """Foreign bytes are decoded where they can do no harm. `problem`: why not, or empty."""
+    if problem:
+        todo = "Use a Debian kernel of 12 or later; until then this unit packs without the sandbox's full strength."
+        return _warning("sandbox", problem, todo)
+    return _ok("sandbox", "workers have no network, and limits of time and memory")
+
+
+def check_database(connection: sqlite3.Connection) -> Check:
+    """SQLite's own quick check."""
+    found = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
+    if found != "ok":
+        todo = "Stop the unit, keep a copy of the data directory, and call for help. Modalities keep their studies."
+        return _failing("database", f"it is damaged: {found}", todo)
+    return _ok("database", "it is whole")
+
+
+def check_spool(data: Path, files: Sequence[tuple[int, str, int]]) -> Check:
+    """The spool files of the newest instances are there and long enough."""
+    missing = [number for number, file, size_ in files if _length(data / "spool" / file) < size_ + SHORTEST_PREFIX]
+    if missing:
+        todo = "Have the disk checked (journalctl -k); send the study of these instances again from the modality."
+        said = f"{len(missing)} of the newest {len(files)} files are missing or short (instance {missing[0]})"
+        return _failing("spool", said, todo)
+    return _ok("spool", f"the newest {len(files)} files are there" if files else "it is empty")
+
+
+def _length(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1
+
+
+def check_disk(disk: Disk) -> Check:
+    """Room for more studies."""
+    said = f"{size(disk.free)} free of {size(disk.total)}; below {size(disk.reserve)} nothing is accepted"
+    todo = (
+        "Bring the line up, so that delivered studies can leave; shorten storage.retention_days; or fit a larger disk."
+    )
+    if disk.free < disk.reserve:
+        return _failing("disk", said, todo)
+    if disk.free < max(2 * disk.reserve, disk.total // 20):
+        return _warning("disk", said, todo)
+    return _ok("disk", said)
+
+
+def check_processes(processes: Sequence[Process], now: int) -> list[Check]:
+    """Each of the four processes beats."""
+    known = {process.name: process for process in processes}
+    return [_check_process(name, known.get(name), now) for name in PROCESSES]
+
+
+def _check_process(name: str, process: Process | None, now: int) -> Check:
+    todo = f"Start it: `systemctl restart appliance-{name}`, or `appliance run`. Why it ended: its last log lines."
+    if process is None:
+        return _failing(name, "it has never run here", todo)
+    if not process.alive:
+        said = f"silent for {span(abs(now - process.beat_at) / 1000)}"
+        return _failing(name, said, todo, since=process.beat_at)
+    return _ok(name, process.status or "it runs", since=process.started_at)
+
+
+def check_line(line: Line | None, now: int) -> Check:
+    """The hub answers. A line that is down is a warning: sending goes on by itself."""
+    if line is None:
+        return _warning("line", "the hub was never reached yet", "Check hub.url and the tunnel: `wg show`.")
+    if line.up:
+        rate = f", {size(line.bytes_per_second)}/s" if line.bytes_per_second else ""
+        said = f"{line.hub or 'the hub'} answers in {line.round_trip_ms:.0f} ms{rate}"
+        return _ok("line", said, since=line.since)
+    problem = error_of(line.problem)
+    if problem.id == "E502":
+        return _failing("line", f"{problem.id}: {problem().message}", problem.hint, since=line.since)
+    said = f"down for {span((now - line.since) / 1000)}; studies are safe here and go by themselves"
+    if now - line.since > LONG_OUTAGE_MS:
+        todo = "Is the modem or antenna on? Ask the provider; check the tunnel with `wg show`."
+        return _failing("line", said, todo, since=line.since)
+    return _warning(
+        "line", said, "Nothing, unless it should be up: then look at the modem, and `wg show`.", since=line.since
+    )
+
+
+def check_clock(line: Line | None, now: int) -> Check:
+    """This box's clock against the hub's; a tunnel can't be opened by a box that lives in the past."""
+    todo = (
+        "Set the clock: `timedatectl set-ntp true`. On a board without a battery check that fake-hwclock is installed."
+    )
+    if now < RELEASED_MS:
+        return _failing("clock", "it is before this program was written", todo)
+    if line is None or line.clock_offset_ms is None:
+        return _ok("clock", "not compared with the hub's yet")
+    off = abs(line.clock_offset_ms)
+    said = f"{span(off / 1000)} {'behind' if line.clock_offset_ms > 0 else 'ahead of'} the hub's"
+    if off > CLOCK_FAILING_MS:
+        return _failing("clock", said, todo)
+    if off > CLOCK_WARNING_MS:
+        return _warning("clock", said, todo)
+    return _ok("clock", f"within {CLOCK_WARNING_MS // 1000} s of the hub's")
+
+
+def check_devices(dicom: Dicom, status: Status) -> Check:
+    """Somebody may send, and nobody waits to be allowed."""
+    if status.unknown_devices:
+        said = f"unknown devices that asked to send and were refused: {status.unknown_devices}"
+        return _warning(
+            "devices", said, "On the page, under Needs help, allow or refuse it; or add [[dicom.modalities]]."
+        )
+    allowed = len(dicom.modalities) + status.allowed_devices
+    if not allowed:
+        return _warning(
+            "devices",
+            "no device may send yet",
+            "Add a [[dicom.modalities]] table, or send once and allow it on the page.",
+        )
+    return _ok("devices", f"{allowed} may send")
+
+
+def check_studies(status: Status) -> Check:
+    """Nothing waits for a person."""
+    if status.studies_in_need or status.refused_stores:
+        said = f"in need of help: {status.studies_in_need}; refused to a modality: {status.refused_stores}"
+        return _warning("studies", said, "Open the page: Needs help says for each what to do.")
+    return _ok("studies", f"{status.studies_undelivered} of {status.studies} are on their way")
