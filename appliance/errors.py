@@ -73,6 +73,14 @@ class DamagedFileError(ApplianceError):
     hint = "Send the study again from the modality; then have the disk checked."
 
 
+class SpoolError(ApplianceError):
+    """The disk of this box can't be written or read."""
+
+    id = "E204"
+    exit_code = 3
+    hint = "Check the cable and health of the disk (`appliance doctor`); a dying disk must be replaced now."
+
+
 class DicomError(ApplianceError):
     """These bytes are not a DICOM data set that can be identified."""
 
