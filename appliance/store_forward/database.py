@@ -72,11 +72,11 @@ def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
 
 def migrations() -> list[tuple[int, str]]:
     """Every migration as (number, SQL text), in order."""
-    found = []
-    for entry in resources.files(_MIGRATIONS).iterdir():
-        if match := re.fullmatch(r"(\d{4})_\w+\.sql", entry.name):
-            found.append((int(match.group(1)), entry.read_text("utf-8")))
-    return sorted(found)
+    return sorted(
+        (int(match.group(1)), entry.read_text("utf-8"))
+        for entry in resources.files(_MIGRATIONS).iterdir()
+        if (match := re.fullmatch(r"(\d{4})_\w+\.sql", entry.name))
+    )
 
 
 def migrate(connection: sqlite3.Connection, *, upto: int | None = None) -> None:
