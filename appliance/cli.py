@@ -43,9 +43,16 @@ _PROCESSES: Final = {
     "web": ("appliance.webui.server", "Run the radiographer's page."),
 }
 
+# Groups of verbs that are loaded when they are asked for: a unit has no packages of the hub.
+_LAZY: Final = {
+    "hub": ("appliance.hub.commands", "The hub: run it; its sites and studies."),
+    "send": ("appliance.send_verb", "Send DICOM files as a modality does."),
+    "user": ("appliance.user_verbs", "The logins of the page: add, list, disable, enable, pin."),
+}
+
 
 class Root(click.Group):
-    """Shows our errors as id, what happened, and what to do; loads the hub's verbs only when they are asked for."""
+    """Shows our errors as id, what happened, and what to do; loads groups of verbs only when they are asked for."""
 
     order: Final = ["init", "run", *_PROCESSES, "hub", "send", "status", "doctor", "user", "completion"]
 
@@ -53,13 +60,16 @@ class Root(click.Group):
         return self.order
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        return _hub_group() if name == "hub" else super().get_command(ctx, name)
+        return _load_group(name) if name in _LAZY else super().get_command(ctx, name)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        commands = ((name, super(Root, self).get_command(ctx, name)) for name in self.order)
-        rows = [(name, command.get_short_help_str(80) if command else _HUB_HELP) for name, command in commands]
+        rows = [(name, self._meaning(ctx, name)) for name in self.order]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
+
+    def _meaning(self, ctx: click.Context, name: str) -> str:
+        command = super().get_command(ctx, name)
+        return command.get_short_help_str(80) if command else _LAZY[name][1]
 
     def invoke(self, ctx: click.Context) -> Any:
         if "NO_COLOR" in os.environ:
@@ -73,16 +83,13 @@ class Root(click.Group):
             ctx.exit(error.exit_code)
 
 
-_HUB_HELP = "The hub: run it; its sites and studies."
-
-
-def _hub_group() -> click.Command:
+def _load_group(name: str) -> click.Command:
     try:
-        group: click.Command = import_module("appliance.hub.commands").hub
+        group: click.Command = getattr(import_module(_LAZY[name][0]), name)
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] == "appliance":
             raise
-        raise MissingPackagesError(f"The hub needs the package {error.name}, which is not installed here") from error
+        raise MissingPackagesError(f"{name} needs the package {error.name}, which is not installed here") from error
     return group
 
 

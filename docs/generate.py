@@ -5,15 +5,18 @@ A generated part stands between `<!-- generated: NAME -->` and `<!-- end -->`.
 
 from __future__ import annotations
 
+import pkgutil
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
 
+import appliance
 from appliance.cli import cli
 from appliance.config import HubConfig, Modality, UnitConfig, describe
 from appliance.errors import every_error
@@ -74,7 +77,10 @@ def _toml(value: object) -> str:
 
 
 def errors() -> str:
-    """Every error: id, message, exit code, what to do."""
+    """Every error of every room: id, message, exit code, what to do."""
+    for module in pkgutil.walk_packages(appliance.__path__, "appliance."):
+        if ".migrations" not in module.name:
+            import_module(module.name)
     parts = []
     for kind in every_error():
         hint = kind.hint or "Nothing: the boxes settle it between them."

@@ -9,13 +9,15 @@ from __future__ import annotations
 import os
 import sqlite3
 import ssl
+import subprocess
+import sys
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 
 import msgspec
 
-from appliance.config import Dicom, UnitConfig, load_unit, read_secret
+from appliance.config import GIB, Dicom, UnitConfig, load_unit, read_secret
 from appliance.errors import ConfigError, DatabaseError, error_of
 from appliance.store_forward.certificates import expiry
 from appliance.store_forward.database import FILE_NAME, open_database
@@ -72,7 +74,7 @@ def examine(config_path: Path, now: int) -> list[Check]:
     except ConfigError as error:
         return [_failing("configuration", error.message, error.hint)]
     checks = [_ok("configuration", f"{config_path} is sound"), check_data(config.data)]
-    checks += [check_secret(config), check_certificate(config.dicom, now)]
+    checks += [check_secret(config), check_certificate(config.dicom, now), check_sandbox(_try_sandbox())]
     if not config.data.is_dir():
         return checks
     if not (config.data / FILE_NAME).exists():
@@ -138,12 +140,23 @@ def check_certificate(dicom: Dicom, now: int) -> Check:
     )
 
 
+def _try_sandbox() -> str:
+    """Enters the sandbox in a throw-away process. Returns why that failed, or an empty string."""
+    program = f"from appliance.compress import sandbox; sandbox.enter({GIB})"
+    try:
+        tried = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=30, check=False)  # noqa: S603
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    said = tried.stderr.decode(errors="replace").strip().splitlines()
+    return "" if tried.returncode == 0 else (said[-1] if said else f"exit code {tried.returncode}")
+
+
 def check_sandbox(problem: str) -> Check:
-    """Foreign bytes are decoded where they can do no harm. `problem`: why not, or empty."""
+    """Foreign bytes are decoded where they can do no harm. `problem`: why they can't be, or empty."""
     if problem:
-        todo = "Use a Debian kernel of 12 or later; until then this unit packs without the sandbox's full strength."
-        return _warning("sandbox", problem, todo)
-    return _ok("sandbox", "workers have no network, and limits of time and memory")
+        todo = "Nothing is packed without it. Debian 12 or later, x86-64 or aarch64, package libseccomp2, is needed."
+        return _failing("sandbox", f"it can't be made: {problem}", todo)
+    return _ok("sandbox", "foreign bytes are decoded without network or files, within limits of time and memory")
 
 
 def check_database(connection: sqlite3.Connection) -> Check:
