@@ -124,6 +124,13 @@ class UnknownDictionaryError(ParcelError):
     id = "E402"
 
 
+class UndeliverableError(ParcelError):
+    """The hub could not use this image, three times."""
+
+    id = "E403"
+    hint = "Press *send again*; if it comes back here, send it again from the modality, and tell the hub."
+
+
 class LinkError(ApplianceError):
     """The hub can't be reached now."""
 
@@ -138,6 +145,22 @@ class HubRefusedError(ApplianceError):
     id = "E502"
     exit_code = 5
     hint = "Ask the hub for a new site secret (`appliance hub site add`) and put it into the secret file."
+
+
+class HubBusyError(ApplianceError):
+    """The hub has no room for more now."""
+
+    id = "E503"
+    exit_code = 5
+    hint = "Tell the hub that its disk or quota is full; sending goes on by itself when there is room."
+
+
+class HubFaultError(ApplianceError):
+    """The hub's answers do not fit what was sent, so nothing that they claim is believed."""
+
+    id = "E504"
+    exit_code = 5
+    hint = "Tell the hub's engineer; the images stay safe on this box and are sent again."
 
 
 class NotFoundError(ApplianceError):

@@ -187,6 +187,7 @@ CREATE TABLE link (
     up             INTEGER NOT NULL,
     since          INTEGER NOT NULL, -- of this state
     rate           REAL    NOT NULL, -- bytes a second while sending, smoothed; 0: not measured yet
+    rate_spread    REAL    NOT NULL DEFAULT 0.25, -- its standard deviation as a share of it
     round_trip_ms  REAL    NOT NULL,
     hub_seen_at    INTEGER,          -- last answer of the hub
     hub_name       TEXT    NOT NULL DEFAULT '',
