@@ -81,6 +81,14 @@ class SpoolError(ApplianceError):
     hint = "Check the cable and health of the disk (`appliance doctor`); a dying disk must be replaced now."
 
 
+class ListenError(ApplianceError):
+    """An address can't be listened on."""
+
+    id = "E205"
+    exit_code = 3
+    hint = "See that the address belongs to this machine and that no other program has the port (`ss -ltnp`)."
+
+
 class DicomError(ApplianceError):
     """These bytes are not a DICOM data set that can be identified."""
 
@@ -124,13 +132,6 @@ class UnknownDictionaryError(ParcelError):
     id = "E402"
 
 
-class UndeliverableError(ParcelError):
-    """The hub could not use this image, three times."""
-
-    id = "E403"
-    hint = "Press *send again*; if it comes back here, send it again from the modality, and tell the hub."
-
-
 class LinkError(ApplianceError):
     """The hub can't be reached now."""
 
@@ -169,6 +170,14 @@ class NotFoundError(ApplianceError):
     id = "E601"
     exit_code = 6
     hint = "List what is here with `appliance status` or `appliance hub list`."
+
+
+class UserError(ApplianceError):
+    """This user of the page can't be added or changed so."""
+
+    id = "E701"
+    exit_code = 2
+    hint = "Choose another name or PIN."
 
 
 def every_error() -> list[type[ApplianceError]]:
