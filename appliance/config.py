@@ -25,7 +25,7 @@ GIB = 1 << 30
 SiteId = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
 AeTitle = Annotated[str, Meta(min_length=1, max_length=16, pattern=r"^[\x21-\x5b\x5d-\x7e][\x20-\x5b\x5d-\x7e]*$")]
 Port = Annotated[int, Meta(ge=0, le=65535)]
-Seconds = Annotated[float, Meta(gt=0)]
+Seconds = Annotated[float, Meta(gt=0, le=3.2e8)]  # ten years: not infinity, which no clock can add to a time
 Count = Annotated[int, Meta(ge=1)]
 PriorityWord = Annotated[str, Meta(pattern=r"^(stat|urgent|routine|prior)$")]
 
@@ -51,7 +51,7 @@ class Storage(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
         512 * MIB
     )
     retention_days: Annotated[
-        float, Meta(ge=0, description="Days an instance stays in the spool after its receipt from the hub")
+        float, Meta(ge=0, le=36500, description="Days an instance stays in the spool after its receipt from the hub")
     ] = 30.0
 
 
@@ -62,7 +62,7 @@ class Modality(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ae_title: Annotated[AeTitle, Meta(description="Calling AE title that it uses")]
     network: Annotated[str, Meta(description="Its address or network, e.g. 192.168.1.20 or 192.168.1.0/24")]
     settle_seconds: Annotated[
-        float | None, Meta(description="Quiet seconds after which a study counts as whole; unset: the general value")
+        Seconds | None, Meta(description="Quiet seconds after which a study counts as whole; unset: the general value")
     ] = None
     priority: Annotated[PriorityWord, Meta(description="Priority its studies start with")] = "routine"
 
@@ -142,7 +142,7 @@ class Web(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     bind: Annotated[str, Meta(description="Address to listen on")] = "127.0.0.1"
     port: Annotated[Port, Meta(description="Port of the page")] = 8080
-    session_hours: Annotated[float, Meta(gt=0, description="A login lasts this long without use")] = 12.0
+    session_hours: Annotated[float, Meta(gt=0, le=8784, description="A login lasts this long without use")] = 12.0
 
 
 class UnitConfig(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -255,6 +255,8 @@ def _load(path: Path, kind: type[_Config]) -> _Config:
         return msgspec.convert(tomllib.loads(text), kind)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: {error}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{path}: brackets are nested too deeply") from error
     except msgspec.ValidationError as error:
         line, key = _locate(text, str(error))
         raise ConfigError(f"{path}:{line}: {key}: {error}") from error

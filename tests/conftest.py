@@ -12,6 +12,17 @@ from support import data
 IN_CI = os.environ.get("CI", "") not in {"", "0", "false"}
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`./dev crash --n N` and `./dev fuzz --n N`: the same tests as in CI, longer."""
+    parser.addoption("--rounds", type=int, default=0, help="kills, cuts or hostile inputs of a test; 0: as in CI")
+
+
+@pytest.fixture
+def rounds(request: pytest.FixtureRequest) -> int:
+    """How many rounds were asked for; 0 when nothing was said."""
+    return int(request.config.getoption("--rounds"))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A test that this machine can't run is skipped with the reason; `-ra` names it at the end."""
     lacking = {}

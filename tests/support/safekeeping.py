@@ -102,3 +102,43 @@ def _wrong_parcels(data: Path, database: sqlite3.Connection) -> list[str]:
         " WHERE instance.state = 'packed' AND (parcel.id IS NULL OR parcel.state = 'refused')"
     )
     return problems + [f"instance {row[0]} is packed, and no parcel will bring it to the hub" for row in stray]
+
+
+def hub_problems(data: Path, held: Mapping[str, str]) -> list[str]:
+    """A sentence for everything wrong at the hub; `held` maps SOP Instance UIDs to digests that it must have.
+
+    For an archive that keeps instances as received.
+    """
+    with contextlib.closing(sqlite3.connect(data / "hub.db", isolation_level=None)) as database:
+        database.row_factory = sqlite3.Row
+        problems = _damage(database)
+        if problems:
+            return problems
+        rows = database.execute("SELECT * FROM instance").fetchall()
+        wrong = database.execute(
+            "SELECT study.id FROM study LEFT JOIN instance ON instance.study_id = study.id GROUP BY study.id"
+            " HAVING study.instances <> count(instance.id) OR study.instances = 0"
+        )
+        problems += [f"study {row[0]} at the hub: its counter does not say what its instances say" for row in wrong]
+    here = {(row["sop_instance_uid"], row["digest"].hex()) for row in rows}
+    problems += [f"{uid}: not at the hub" for uid, digest in held.items() if (uid, digest) not in here]
+    for row in rows:
+        path = data / row["stored_key"]
+        if not path.exists():
+            problems.append(f"{row['sop_instance_uid']}: in the hub's index, and not in its archive")
+        elif spool_digest(path) != row["digest"].hex():
+            problems.append(f"{row['sop_instance_uid']}: the hub's archive holds other bytes")
+    return problems
+
+
+def hub_leftovers(data: Path) -> list[str]:
+    """What a hub that has nothing left to do must not have: open parcels, half files, files that no row names."""
+    with contextlib.closing(sqlite3.connect(data / "hub.db", isolation_level=None)) as database:
+        query = "SELECT name, verdict FROM parcel WHERE verdict NOT IN ('verified', 'refused')"
+        problems = [f"parcel {name} at the hub is still {verdict}" for name, verdict in database.execute(query)]
+        keys = ("stored_key FROM instance", "recipe_key FROM instance", "stored_key FROM header_dictionary")
+        known = {row[0] for columns in keys for row in database.execute(f"SELECT {columns}")}
+    for name in ("uploads", "staging", "archive"):
+        found = [str(path.relative_to(data)) for path in sorted((data / name).rglob("*")) if path.is_file()]
+        problems += [f"{path}: no row of the hub names it" for path in found if path not in known]
+    return problems
