@@ -44,3 +44,11 @@ def refusal_of(error: ParcelError) -> Refusal:
     if isinstance(error, DamagedParcelError):
         return Refusal.DIGEST
     return Refusal.FORMAT
+
+
+class PoolClosedError(Exception):
+    """The pool was closed while it worked; nothing was decided about the instances."""
+
+
+class WorkerLostError(Exception):
+    """A worker process died, or was ended because it took too long. The pool's own methods turn it into a fault."""

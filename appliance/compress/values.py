@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from appliance.model.priority import Priority
+
+Octets: TypeAlias = bytes  # some classes here have a field named `bytes`, a count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +22,7 @@ class Source:
     path: Path
     data_offset: int
     bytes: int
-    digest: bytes
+    digest: Octets
     transfer_syntax_uid: str
     sop_class_uid: str
     sop_instance_uid: str
@@ -44,15 +47,15 @@ class Header:
     """A header that the hub will hold once the parcel is verified, and that may then serve as a dictionary."""
 
     index: int  # of the source in the sequence given to `pack`
-    header: bytes  # the data set's bytes before its pixel value
-    digest: bytes  # SHA-256 of `header`; 32 bytes
+    header: Octets  # the data set's bytes before its pixel value
+    digest: Octets  # SHA-256 of `header`; 32 bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackedParcel:
     """A finished parcel: unpacked again, compared, and durable at the path given to `pack`."""
 
-    digest: bytes  # SHA-256 of the whole file; 32 bytes
+    digest: Octets  # SHA-256 of the whole file; 32 bytes
     bytes: int
     instances: int  # the first so many of the sources are in it
     data_bytes: int  # data set bytes of these
@@ -67,7 +70,7 @@ class RestoredInstance:
     file: Path
     data_offset: int  # bytes of file meta before the data set
     bytes: int  # of the data set
-    digest: bytes  # SHA-256 of the data set, computed outside the sandbox; 32 bytes
+    digest: Octets  # SHA-256 of the data set, computed outside the sandbox; 32 bytes
     transfer_syntax_uid: str
     sop_class_uid: str
     sop_instance_uid: str
@@ -81,7 +84,7 @@ class RestoredInstance:
 class RestoredParcel:
     """All of a parcel, checked."""
 
-    digest: bytes  # SHA-256 of the whole file; 32 bytes
+    digest: Octets  # SHA-256 of the whole file; 32 bytes
     study_instance_uid: str
     site: str
     priority: Priority

@@ -1,0 +1,223 @@
+"""The pool's side of the two jobs on parcels: grants instance after instance, keeps the limits, and hashes.
+
+What a worker says is not believed: digests are computed here, of the bytes that came out of its pipe.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from typing import BinaryIO, Final, Protocol, TypeVar
+
+import msgspec
+
+from appliance.compress.channel import Ask, Done, Failed, Item, Job, Message, NoMore, pack_value
+from appliance.compress.faults import WorkerLostError
+from appliance.compress.process import WorkerProcess
+from appliance.compress.read import InstanceFacts, ParcelFacts, UnpackRequest
+from appliance.compress.values import Source
+from appliance.compress.write import PackItem, PackRequest, PackResult
+
+_LARGE: Final = 64 << 20  # the limits are for an instance of this size; a larger one has as many times as much
+_PIPE_BYTES: Final = 1 << 20
+_FILE_SLACK: Final = 64 << 20
+_Value = TypeVar("_Value")
+
+
+class JobFailedError(Exception):
+    """The worker said that it can't do the job; `fault` is its word for why."""
+
+    def __init__(self, failed: Failed) -> None:
+        super().__init__(failed.reason)
+        self.fault = failed.fault
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """What a worker may use for one instance, in seconds."""
+
+    cpu_seconds: float
+    wall_seconds: float
+
+    def grant(self, worker: WorkerProcess, size: int, file_bytes: int) -> float:
+        """Sets the limits for an instance of `size` bytes; returns the deadline (monotonic)."""
+        times = 1 + size // _LARGE
+        worker.limit(cpu_seconds=self.cpu_seconds * times, file_bytes=file_bytes)
+        return time.monotonic() + self.wall_seconds * times
+
+
+class PackDrive:
+    """Drives one pack job; `index` is the instance that the worker is at, the guilty one when it dies."""
+
+    def __init__(self, worker: WorkerProcess, sources: Sequence[Source], patience: Patience) -> None:
+        self._worker, self._sources, self._patience = worker, sources, patience
+        self._file_bytes = sum(source.bytes for source in sources) + _FILE_SLACK
+        self.index = 0
+
+    def run(self, request: PackRequest, files: tuple[BinaryIO, BinaryIO], dictionary: bytes | None) -> PackResult:
+        """`files`: the parcel and a scratch file. Raises WorkerLostError, JobFailedError."""
+        worker = self._worker
+        deadline = self._patience.grant(worker, 0, self._file_bytes)
+        with ExitStack() as stack:
+            descriptors = tuple(file.fileno() for file in files) + _dictionary(stack, dictionary)
+            worker.send(Job(name="pack", arguments=pack_value(request)), descriptors)
+        while isinstance(message := worker.receive(deadline), Ask):
+            if message.index < len(self._sources):
+                self.index = message.index
+            deadline = self._grant(message.index)
+        return _result(message, PackResult)
+
+    def _grant(self, index: int) -> float:
+        size = self._sources[index].bytes if index < len(self._sources) else 0
+        deadline = self._patience.grant(self._worker, size, self._file_bytes)
+        if index >= len(self._sources):
+            self._worker.send(NoMore())
+            return deadline
+        source = self._sources[index]
+        with source.path.open("rb") as file:
+            self._worker.send(Item(arguments=pack_value(_item(source))), (file.fileno(),))
+        return deadline
+
+
+def _item(source: Source) -> PackItem:
+    return PackItem(
+        data_offset=source.data_offset,
+        bytes=source.bytes,
+        digest=source.digest,
+        transfer_syntax_uid=source.transfer_syntax_uid,
+        sop_class_uid=source.sop_class_uid,
+        sop_instance_uid=source.sop_instance_uid,
+        received_at=source.received_at,
+        calling_ae=source.calling_ae,
+        plain=source.plain,
+        keep_header=source.keep_header,
+    )
+
+
+class Taker(Protocol):
+    """Where a restored instance's bytes go."""
+
+    def begin(self, index: int, facts: InstanceFacts) -> None:
+        """Before the first byte of an instance."""
+
+    def take(self, data: bytes) -> None:
+        """Bytes of it, in order."""
+
+    def finish(self, facts: InstanceFacts, digest: bytes) -> None:
+        """After its last byte; `digest` is their SHA-256."""
+
+
+def drive_unpack(
+    worker: WorkerProcess,
+    parcel: BinaryIO,
+    dictionary: bytes | None,
+    restored_bytes_max: int,
+    patience: Patience,
+    taker: Taker,
+) -> tuple[ParcelFacts, bytes]:
+    """What the parcel says of itself, and the SHA-256 of the instances' digests as computed here.
+
+    Raises WorkerLostError, JobFailedError.
+    """
+    with ExitStack() as stack:
+        pipe, theirs = _pipe(stack)
+        patience.grant(worker, 0, 0)
+        request = UnpackRequest(restored_bytes_max=restored_bytes_max)
+        with ExitStack() as short:
+            short.callback(os.close, theirs)
+            descriptors = (parcel.fileno(), theirs, *_dictionary(short, dictionary))
+            worker.send(Job(name="unpack", arguments=pack_value(request)), descriptors)
+        return _Unpacking(worker, pipe, patience, taker, restored_bytes_max).run()
+
+
+class _Unpacking:
+    def __init__(
+        self, worker: WorkerProcess, pipe: int, patience: Patience, taker: Taker, restored_bytes_max: int
+    ) -> None:
+        self._worker, self._pipe, self._patience, self._taker = worker, pipe, patience, taker
+        self._left = restored_bytes_max
+        self._digests = hashlib.sha256()
+
+    def run(self) -> tuple[ParcelFacts, bytes]:
+        facts = self._first()
+        deadline = self._patience.grant(self._worker, 0, 0)
+        for index in range(facts.instances):
+            message = self._worker.receive(deadline)
+            if not isinstance(message, Ask):
+                raise _unexpected(message)
+            deadline = self._instance(index, _decoded(message.facts, InstanceFacts))
+        _result(self._worker.receive(deadline), type(None))
+        return facts, self._digests.digest()
+
+    def _first(self) -> ParcelFacts:
+        message = self._worker.receive(self._patience.grant(self._worker, 0, 0))
+        if not isinstance(message, Ask):
+            raise _unexpected(message)
+        facts = _decoded(message.facts, ParcelFacts)
+        self._worker.send(Item(arguments=pack_value(None)))
+        return facts
+
+    def _instance(self, index: int, facts: InstanceFacts) -> float:
+        self._left -= facts.bytes
+        if facts.bytes < 0 or self._left < 0:
+            raise WorkerLostError("it sent more than the parcel may hold")
+        deadline = self._patience.grant(self._worker, facts.bytes, 0)
+        digest = hashlib.sha256()
+
+        def consume(data: bytes) -> None:
+            digest.update(data)
+            self._taker.take(data)
+
+        self._taker.begin(index, facts)
+        self._worker.send(Item(arguments=pack_value(None)))
+        if message := self._worker.read(self._pipe, facts.bytes, deadline, consume):
+            raise _unexpected(message)
+        self._taker.finish(facts, digest.digest())
+        self._digests.update(digest.digest())
+        return self._patience.grant(self._worker, 0, 0)
+
+
+def _pipe(stack: ExitStack) -> tuple[int, int]:
+    """(reading end, writing end); the stack closes the first alone."""
+    ours, theirs = os.pipe2(os.O_CLOEXEC)
+    stack.callback(os.close, ours)
+    with suppress(PermissionError):  # over this user's share of pipe memory; the small one works too
+        fcntl.fcntl(ours, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+    return ours, theirs
+
+
+def _dictionary(stack: ExitStack, dictionary: bytes | None) -> tuple[int, ...]:
+    """A descriptor to read it from, or none."""
+    if dictionary is None:
+        return ()
+    file = os.memfd_create("dictionary", os.MFD_CLOEXEC)
+    stack.callback(os.close, file)
+    os.write(file, dictionary)
+    os.lseek(file, 0, os.SEEK_SET)
+    return (file,)
+
+
+def _result(message: Message, kind: type[_Value]) -> _Value:
+    if isinstance(message, Done):
+        return _decoded(message.result, kind)
+    raise _unexpected(message)
+
+
+def _unexpected(message: Message) -> Exception:
+    return JobFailedError(message) if isinstance(message, Failed) else WorkerLostError("it spoke out of turn")
+
+
+def _decoded(raw: msgspec.Raw, kind: type[_Value]) -> _Value:
+    try:
+        return msgspec.msgpack.decode(raw, type=kind)
+    except msgspec.MsgspecError:
+        raise WorkerLostError("it spoke nonsense") from None
+
+
+# What a caller of a drive must be ready for.
+DRIVE_FAULTS: Final = (WorkerLostError, JobFailedError)

@@ -1,0 +1,327 @@
+"""The worker pool: everything that the rest of the house asks of this room.
+
+Blocking and thread-safe: call it from as many threads as `limits.workers`. Bytes that came from elsewhere are parsed,
+packed and unpacked in worker processes alone; whatever happens there costs one job.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Final
+
+from appliance.compress.drive import DRIVE_FAULTS, JobFailedError, PackDrive, Patience, drive_unpack
+from appliance.compress.faults import (
+    DamagedParcelError,
+    DamagedSourceError,
+    InstanceMismatchError,
+    PackingFailedError,
+    PoolClosedError,
+)
+from appliance.compress.lending import Lender
+from appliance.compress.parcel import NO_DICTIONARY, PREAMBLE_BYTES, TRAILER_BYTES, Preamble, read_preamble
+from appliance.compress.read import InstanceFacts, ParcelFacts
+from appliance.compress.values import (
+    Header,
+    PackedParcel,
+    ParcelContext,
+    RestoredInstance,
+    RestoredParcel,
+    Source,
+)
+from appliance.compress.write import PackRequest, PackResult
+from appliance.config import Compress
+from appliance.errors import ParcelError, UnknownDictionaryError
+from appliance.model.priority import Priority
+from appliance.part10.meta import FileMeta, encode_prefix
+
+JOBS: Final = "appliance.compress.jobs"
+_COPY: Final = 1 << 20
+
+
+class WorkerPool:
+    """Packs and unpacks in sandboxed processes. Starts none until it is asked something.
+
+    `jobs` names the module that workers run; tests give one that misbehaves.
+    """
+
+    def __init__(self, limits: Compress, *, jobs: str = JOBS) -> None:
+        self._limits = limits
+        self._patience = Patience(limits.cpu_seconds, limits.wall_seconds)
+        self._workers = Lender(jobs, limits.memory_bytes)
+
+    def __enter__(self) -> WorkerPool:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends all workers at once; calls that wait for one raise PoolClosedError."""
+        self._workers.close()
+
+    def pack(
+        self, sources: Sequence[Source], context: ParcelContext, dictionary: bytes | None, out: Path
+    ) -> PackedParcel:
+        """Packs the first sources, as many as make a parcel, into `out`, and returns what is in it.
+
+        The finished file was unpacked again and every instance compared with its recorded digest; then it was made
+        durable. `out` with the suffix `.part` is used on the way. `dictionary`: a header that the hub acknowledged.
+        Raises PackingFailedError or DamagedSourceError, each with the guilty source's index; then no file remains.
+        """
+        part = out.with_suffix(".part")
+        try:
+            with part.open("w+b") as file:
+                result = self._write(sources, context, dictionary, file)
+                packed = sources[: result.instances]
+                self._verify(packed, dictionary, file)
+                digest, _ = _digests(file)
+                size = file.seek(0, os.SEEK_END)
+                os.fsync(file.fileno())
+            part.rename(out)
+            _sync_directory(out.parent)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+        return PackedParcel(
+            digest=digest,
+            bytes=size,
+            instances=result.instances,
+            data_bytes=sum(source.bytes for source in packed),
+            headers=tuple(_header(sources[i], i, length) for i, length in sorted(result.headers.items())),
+            codecs=result.codecs,
+        )
+
+    def unpack(
+        self,
+        parcel: Path,
+        dictionaries: Callable[[bytes], bytes | None],
+        into: Path,
+        *,
+        restored_bytes_max: int = 32 << 30,
+    ) -> RestoredParcel:
+        """Restores every instance of a parcel into the existing directory `into`, as Part 10 files (not fsynced).
+
+        `dictionaries` gives the header with this SHA-256, or None. A parcel that claims more than
+        `restored_bytes_max` bytes is refused before anything is inflated. Raises ParcelError;
+        `faults.refusal_of` has the word for the unit. After an error no file remains in `into`.
+        """
+        with parcel.open("rb") as file:
+            digest, sealed = _digests(file)
+            if not sealed:
+                raise DamagedParcelError
+            preamble = _preamble(file)
+            taker = _Files(into)
+            try:
+                facts = self._unpack(file, _resolved(preamble, dictionaries), restored_bytes_max, taker)
+                priority = _priority(facts.priority)
+            except BaseException:
+                taker.remove_all()
+                raise
+        return RestoredParcel(
+            digest=digest,
+            study_instance_uid=facts.study,
+            site=facts.site,
+            priority=priority,
+            instances=tuple(taker.restored),
+        )
+
+    def _write(
+        self, sources: Sequence[Source], context: ParcelContext, dictionary: bytes | None, out: BinaryIO
+    ) -> PackResult:
+        request = PackRequest(
+            study=context.study_instance_uid,
+            site=context.site,
+            priority=context.priority.word,
+            parcel_bytes=self._limits.parcel_bytes,
+            parcel_instances=self._limits.parcel_instances,
+            memory_bytes=self._limits.memory_bytes,
+        )
+        drive = None
+        try:
+            with (
+                tempfile.TemporaryFile(dir=Path(out.name).parent) as scratch,
+                self._workers.lend(throw_away=False) as worker,
+            ):
+                drive = PackDrive(worker, sources, self._patience)
+                return drive.run(request, (out, scratch), dictionary)
+        except DRIVE_FAULTS as error:
+            self._raise_if_closed()
+            index = drive.index if drive else 0
+            _raise_if_damaged(sources[index], index)
+            raise PackingFailedError(index, str(error)) from error
+
+    def _verify(self, packed: Sequence[Source], dictionary: bytes | None, file: BinaryIO) -> None:
+        """Unpacks the finished file in another job and compares each instance with what was recorded at receive."""
+        taker = _Comparison(packed)
+        try:
+            with self._workers.lend(throw_away=False) as worker:
+                drive_unpack(worker, file, dictionary, sum(s.bytes for s in packed), self._patience, taker)
+        except (*DRIVE_FAULTS, _DifferentError) as error:
+            self._raise_if_closed()
+            _raise_if_damaged(packed[taker.index], taker.index)
+            raise PackingFailedError(taker.index, str(error)) from error
+
+    def _unpack(self, file: BinaryIO, dictionary: bytes | None, restored_bytes_max: int, taker: _Files) -> ParcelFacts:
+        with _as_parcel_faults(self._workers), self._workers.lend(throw_away=True) as worker:
+            facts, digests = drive_unpack(worker, file, dictionary, restored_bytes_max, self._patience, taker)
+        if digests != facts.digests:
+            raise InstanceMismatchError
+        return facts
+
+    def _raise_if_closed(self) -> None:
+        if self._workers.closed:
+            raise PoolClosedError
+
+
+@contextmanager
+def _as_parcel_faults(workers: Lender) -> Iterator[None]:
+    """A worker that is lost or gives up says something about the parcel that it was given."""
+    try:
+        yield
+    except DRIVE_FAULTS as error:
+        if workers.closed:
+            raise PoolClosedError from None
+        if isinstance(error, JobFailedError) and error.fault == "format":
+            raise ParcelError(str(error)) from error
+        raise InstanceMismatchError(f"An instance can't be restored from its parcel: {error}") from error
+
+
+class _DifferentError(Exception):
+    """An instance came out of the finished parcel with other bytes."""
+
+
+class _Comparison:
+    """A Taker that keeps nothing and compares."""
+
+    def __init__(self, packed: Sequence[Source]) -> None:
+        self._packed = packed
+        self.index = 0
+
+    def begin(self, index: int, facts: InstanceFacts) -> None:
+        self.index = index
+        if facts.bytes != self._packed[index].bytes:
+            raise _DifferentError("it did not come back with its length")
+
+    def take(self, data: bytes) -> None:
+        pass
+
+    def finish(self, facts: InstanceFacts, digest: bytes) -> None:  # noqa: ARG002 - only the digest counts
+        if digest != self._packed[self.index].digest:
+            raise _DifferentError("it did not come back byte-exact")
+
+
+class _Files:
+    """A Taker that writes Part 10 files."""
+
+    def __init__(self, into: Path) -> None:
+        self._into = into
+        self._paths: list[Path] = []
+        self._file: BinaryIO | None = None
+        self._offset = 0
+        self.restored: list[RestoredInstance] = []
+
+    def begin(self, index: int, facts: InstanceFacts) -> None:
+        prefix = encode_prefix(FileMeta(facts.sop_class_uid, facts.sop_instance_uid, facts.transfer_syntax_uid))
+        self._offset = len(prefix)
+        self._paths.append(self._into / f"{index:05d}.dcm")
+        self._file = self._paths[-1].open("xb")
+        self._file.write(prefix)
+
+    def take(self, data: bytes) -> None:
+        if self._file:
+            self._file.write(data)
+
+    def finish(self, facts: InstanceFacts, digest: bytes) -> None:
+        self._close()
+        self.restored.append(
+            RestoredInstance(
+                file=self._paths[-1],
+                data_offset=self._offset,
+                bytes=facts.bytes,
+                digest=digest,
+                transfer_syntax_uid=facts.transfer_syntax_uid,
+                sop_class_uid=facts.sop_class_uid,
+                sop_instance_uid=facts.sop_instance_uid,
+                received_at=facts.received_at,
+                calling_ae=facts.calling_ae,
+                header_bytes=facts.header_bytes,
+                keep_header=facts.keep_header,
+            )
+        )
+
+    def remove_all(self) -> None:
+        self._close()
+        for path in self._paths:
+            path.unlink(missing_ok=True)
+
+    def _close(self) -> None:
+        if self._file:
+            self._file.close()
+            self._file = None
+
+
+def _digests(file: BinaryIO) -> tuple[bytes, bool]:
+    """SHA-256 of the whole file, and whether its trailer is that of all before it."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    whole = hashlib.sha256()
+    left = max(0, size - TRAILER_BYTES)
+    while left and (piece := file.read(min(left, _COPY))):
+        whole.update(piece)
+        left -= len(piece)
+    before = whole.digest()
+    trailer = file.read(TRAILER_BYTES)
+    whole.update(trailer)
+    return whole.digest(), trailer == before
+
+
+def _preamble(file: BinaryIO) -> Preamble:
+    return read_preamble(os.pread(file.fileno(), PREAMBLE_BYTES, 0), os.fstat(file.fileno()).st_size)
+
+
+def _resolved(preamble: Preamble, dictionaries: Callable[[bytes], bytes | None]) -> bytes | None:
+    if preamble.dictionary == NO_DICTIONARY:
+        return None
+    dictionary = dictionaries(preamble.dictionary)
+    if dictionary is None or hashlib.sha256(dictionary).digest() != preamble.dictionary:
+        raise UnknownDictionaryError
+    return dictionary
+
+
+def _priority(word: str) -> Priority:
+    try:
+        return Priority.from_word(word)
+    except KeyError:
+        raise ParcelError("The parcel names a priority that there is not") from None
+
+
+def _header(source: Source, index: int, length: int) -> Header:
+    with source.path.open("rb") as file:
+        header = os.pread(file.fileno(), length, source.data_offset)
+    return Header(index=index, header=header, digest=hashlib.sha256(header).digest())
+
+
+def _raise_if_damaged(source: Source, index: int) -> None:
+    """Raises DamagedSourceError when the file no longer has the recorded digest."""
+    digest = hashlib.sha256()
+    with suppress(OSError), source.path.open("rb") as file:
+        file.seek(source.data_offset)
+        while piece := file.read(_COPY):
+            digest.update(piece)
+    if digest.digest() != source.digest:
+        raise DamagedSourceError(index)
+
+
+def _sync_directory(path: Path) -> None:
+    with ExitStack() as stack:
+        directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        stack.callback(os.close, directory)
+        os.fsync(directory)

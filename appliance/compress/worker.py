@@ -1,0 +1,66 @@
+"""A worker process: `python -m appliance.compress.worker MODULE DESCRIPTOR MEMORY_BYTES`, started by the pool alone.
+
+It imports what it will need, puts up the walls, and does the jobs that come over its socket until that closes.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import socket
+import sys
+from typing import cast
+
+from appliance.compress import sandbox
+from appliance.compress.channel import Channel, Done, Failed, Job, Ready, pack_value
+from appliance.compress.codecs.base import CodecError
+from appliance.compress.session import JobModule, PoolGoneError, Session
+from appliance.compress.write import SourceFileError
+from appliance.errors import ApplianceError, ParcelError
+
+
+def main(arguments: list[str]) -> int:
+    """Returns the exit code: 0 when the pool closed the socket, 2 when there is no sandbox."""
+    module = cast(JobModule, importlib.import_module(arguments[0]))
+    channel = Channel(socket.socket(fileno=int(arguments[1])))
+    try:
+        landlock = sandbox.enter(int(arguments[2]))
+    except ApplianceError as error:
+        channel.send(Failed(fault="sandbox", reason=error.message))
+        return 2
+    channel.send(Ready(landlock=landlock))
+    try:
+        serve(channel, module)
+    except (PoolGoneError, ConnectionError):
+        return 0
+    return 0
+
+
+def serve(channel: Channel, module: JobModule) -> None:
+    """Does one job after the other."""
+    while received := channel.receive():
+        message, descriptors = received
+        if not isinstance(message, Job):
+            raise PoolGoneError
+        channel.send(_answer(channel, module, message, descriptors))
+
+
+def _answer(channel: Channel, module: JobModule, job: Job, descriptors: list[int]) -> Done | Failed:
+    try:
+        result = module.JOBS[job.name](Session(channel), job.arguments, descriptors)
+        return Done(result=pack_value(result))
+    except (PoolGoneError, ConnectionError):
+        raise
+    except SourceFileError:
+        return Failed(fault="source", reason="the file is shorter than its row says")
+    except ParcelError as error:
+        return Failed(fault="format", reason=error.message)
+    except (CodecError, MemoryError) as error:
+        return Failed(fault="codec", reason=str(error) or "out of memory")
+    except Exception as error:  # noqa: BLE001 - whatever foreign bytes make a library do costs this job, not the pool
+        return Failed(fault="internal", reason=f"{type(error).__name__}")
+
+
+if __name__ == "__main__":
+    # Not sys.exit: nothing of an interpreter's end is needed, and it may try what the walls forbid.
+    os._exit(main(sys.argv[1:]))
