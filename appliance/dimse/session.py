@@ -1,0 +1,191 @@
+"""One association in its own thread: from the first byte, through the messages, to a close that the peer can follow."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from appliance.dimse.association import Aborted, Acceptor, DataReceived, MessageStarted, Released, Requested
+from appliance.dimse.negotiation import Offer
+from appliance.dimse.pdu import AssociateReject, AssociateRequest
+from appliance.dimse.policy import Caller, protocol_fault
+from appliance.dimse.service import Operation, Service, operation_for
+from appliance.dimse.transport import PeerGoneError, Transport
+from appliance.errors import ApplianceError, UpperLayerError
+from appliance.logs import get_logger
+
+_REQUEST_BYTES_MAX = 1 << 18  # 128 contexts with 40 transfer syntaxes each need 180 kB
+_log = get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Ceilings of one association: bytes, seconds."""
+
+    max_pdu_bytes: int
+    request_seconds: float
+    pdu_seconds: float
+    idle_seconds: float
+
+
+class Association(Protocol):
+    """An application's part in one accepted association."""
+
+    @property
+    def offer(self) -> Offer:
+        """What may be negotiated."""
+
+    @property
+    def services(self) -> Mapping[int, Service]:
+        """What is done, by command field."""
+
+    def close(self) -> None:
+        """The association is over, in whatever way."""
+
+
+class Application(Protocol):
+    """What stands behind a DICOM server."""
+
+    def knows(self, address: str) -> bool:
+        """Whether a peer of this address may be a real one. Answered from memory: the accept loop asks."""
+
+    def open(self, caller: Caller) -> Association | AssociateReject:
+        """Takes or refuses the association. Raises ApplianceError when it can't tell now."""
+
+
+class Session:
+    """The shell around an `Acceptor`: it alone touches the socket."""
+
+    def __init__(
+        self, sock: socket.socket, address: str, application: Application, limits: Limits, tls: ssl.SSLContext | None
+    ) -> None:
+        self._sock, self._address, self._application, self._limits = sock, address, application, limits
+        self._tls = tls
+        self._acceptor = Acceptor(max_pdu_bytes=limits.max_pdu_bytes)
+        self._association: Association | None = None
+        self._operation: Operation | None = None
+        self._context_id = 0
+        self._stopping = threading.Event()
+        self._closed = threading.Lock()
+
+    def stop(self, *, now: bool) -> None:
+        """From another thread: ends an idle association; with `now`, one in the middle of a message too."""
+        self._stopping.set()
+        with self._closed:
+            if self._sock.fileno() >= 0 and (now or self._operation is None):
+                # Wakes the thread out of its read; it then finds that it is to stop. The unbound method, because
+                # SSLSocket's own would take the TLS state away from under that thread.
+                try:
+                    socket.socket.shutdown(self._sock, socket.SHUT_RD)
+                except OSError:
+                    return  # the peer was faster
+
+    def run(self) -> None:
+        """Serves the association to its end. Raises nothing."""
+        try:
+            if self._tls:
+                self._sock.settimeout(self._limits.request_seconds)
+                self._sock = self._tls.wrap_socket(self._sock, server_side=True, do_handshake_on_connect=False)
+                self._sock.do_handshake()
+            self._serve(Transport(self._sock))
+        except (OSError, ApplianceError) as error:
+            self._note(error)
+        except Exception as error:  # noqa: BLE001  a fault of ours in one association must not end the others
+            _log.error("association_failed", address=self._address, exception=type(error).__name__)
+        finally:
+            self._end()
+
+    def _note(self, error: Exception) -> None:
+        reason = error.message if isinstance(error, ApplianceError) else type(error).__name__
+        error_id = error.id if isinstance(error, ApplianceError) else UpperLayerError.id
+        _log.warning("association_broken", address=self._address, reason=reason, error_id=error_id)
+
+    def _end(self) -> None:
+        if self._operation:
+            self._operation.abandon()
+        if self._association:
+            self._association.close()
+        with self._closed:
+            self._sock.close()
+
+    def _serve(self, transport: Transport) -> None:
+        limits = self._limits
+        try:
+            self._exchange(transport, limits.request_seconds, limits.request_seconds, _REQUEST_BYTES_MAX)
+            while self._exchange(transport, limits.idle_seconds, limits.pdu_seconds, limits.max_pdu_bytes):
+                pass
+        except PeerGoneError:
+            if self._stopping.is_set():
+                self._acceptor.abort(source=0)
+            elif self._association:
+                raise
+            # else it came, said nothing and left, as port checks do
+        except (UpperLayerError, ApplianceError):
+            self._acceptor.abort()
+            raise
+        finally:
+            self._flush(transport)
+            transport.say_goodbye()
+
+    def _exchange(self, transport: Transport, first_byte: float, whole: float, length_max: int) -> bool:
+        """One PDU in, and what it calls for out. Returns whether the association goes on."""
+        if self._stopping.is_set() and self._operation is None:
+            self._acceptor.abort(source=0)
+            return False
+        kind, body = transport.read_pdu(length_max=length_max, first_byte_within=first_byte, whole_within=whole)
+        for event in self._acceptor.receive(kind, body):
+            match event:
+                case DataReceived(data, last):
+                    self._data(transport, data, last=last)
+                case MessageStarted():
+                    self._message(transport, event)
+                case Requested(request):
+                    self._requested(request)
+                case Released() | Aborted():
+                    return False
+        self._flush(transport)
+        return self._association is not None
+
+    def _flush(self, transport: Transport) -> None:
+        transport.send(self._acceptor.data_to_send(), within=self._limits.pdu_seconds)
+
+    def _requested(self, request: AssociateRequest) -> None:
+        caller = Caller(self._address, request.calling_ae, request.called_ae, self._tls is not None)
+        answer = protocol_fault(request) or self._application.open(caller)
+        if isinstance(answer, AssociateReject):
+            _log.info(
+                "association_refused",
+                address=self._address,
+                calling_ae=request.calling_ae,
+                called_ae=request.called_ae,
+                reason=f"{answer.result}/{answer.source}/{answer.reason}",
+            )
+            self._acceptor.reject(answer)
+            return
+        self._association = answer
+        self._acceptor.accept(answer.offer)
+
+    def _message(self, transport: Transport, event: MessageStarted) -> None:
+        if self._association is None:
+            raise UpperLayerError("A message before the association was accepted")
+        self._context_id = event.context.id
+        self._operation = operation_for(self._association.services, event.context, event.command)
+        if not event.command.has_data_set:
+            self._finish(transport)
+
+    def _data(self, transport: Transport, data: bytes | memoryview, *, last: bool) -> None:
+        if self._operation:
+            self._operation.write(data)
+            if last:
+                self._finish(transport)
+
+    def _finish(self, transport: Transport) -> None:
+        operation, self._operation = self._operation, None
+        if operation:
+            for reply in operation.finish():
+                self._acceptor.send_message(self._context_id, reply.command, reply.data_set)
+                self._flush(transport)
