@@ -1,0 +1,106 @@
+"""Our own processes, each started as the box starts it: `appliance VERB --config FILE`, durable, on a real disk."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness.peers import CALLING_AE
+from harness.processes import Running, free_port
+
+from appliance.store_forward.database import FILE_NAME
+
+UNIT_AE = "APPLIANCE"
+SITE = "bench"
+
+
+def appliance(*words: str | Path) -> list[str | Path]:
+    """The command line of one verb, run by the interpreter that runs this bench, from this checkout."""
+    return [sys.executable, "-m", "appliance.cli", *words]
+
+
+class Hub:
+    """A hub of its own below `directory`, with one site."""
+
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir(parents=True)
+        self.port = free_port()
+        self.file, self.secret_file = directory / "hub.toml", directory / "secret"
+        self.file.write_text(f'[hub]\ndata = "{directory / "data"}"\nbind = "127.0.0.1"\nport = {self.port}\n', "utf-8")
+        made = subprocess.run(
+            appliance("--config", self.file, "hub", "site", "add", SITE, "--json"),
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        self.secret_file.write_text(json.loads(made.stdout.splitlines()[-1])["secret"], "ascii")
+        self.secret_file.chmod(0o600)
+        self.running = Running("hub", appliance("--config", self.file, "hub", "run"), directory / "log")
+        self.running.wait_for_port(self.port)
+
+    def __enter__(self) -> Hub:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.running.stop()
+
+
+class Unit:
+    """A unit below `directory`: its processes are started one by one with `start`."""
+
+    def __init__(self, directory: Path, hub: Hub | None = None) -> None:
+        shutil.rmtree(directory, ignore_errors=True)
+        directory.mkdir(parents=True)
+        self.directory, self.data, self.file = directory, directory / "data", directory / "unit.toml"
+        self.dicom_port, self.web_port = free_port(), free_port()
+        self.processes: dict[str, Running] = {}
+        self.file.write_text(self._text(hub), "utf-8")
+
+    def _text(self, hub: Hub | None) -> str:
+        uplink = f'url = "http://127.0.0.1:{hub.port}"\nsecret_file = "{hub.secret_file}"\n' if hub else ""
+        modality = f'name = "CT"\nae_title = "{CALLING_AE}"\nnetwork = "127.0.0.0/8"\n'
+        return (
+            f'[site]\nid = "{SITE}"\n[storage]\ndata = "{self.data}"\n'
+            f'[dicom]\nae_title = "{UNIT_AE}"\nport = {self.dicom_port}\n[[dicom.modalities]]\n{modality}'
+            f"[web]\nport = {self.web_port}\n[hub]\n{uplink}"
+        )
+
+    def start(self, *verbs: str) -> Unit:
+        """Starts `receive`, `compress`, `forward` or `web`; returns when those that listen do."""
+        for verb in verbs:
+            log = self.directory / f"{verb}.log"
+            self.processes[verb] = Running(verb, appliance("--config", self.file, verb), log)
+        for verb, port in (("receive", self.dicom_port), ("web", self.web_port)):
+            if verb in verbs:
+                self.processes[verb].wait_for_port(port)
+        return self
+
+    def __enter__(self) -> Unit:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for running in self.processes.values():
+            running.stop()
+
+    def read(self, query: str, values: Sequence[object] = ()) -> list[tuple[object, ...]]:
+        """Rows of the unit's database, read-only; none while it has no tables."""
+        try:
+            connection = sqlite3.connect(f"file:{self.data / FILE_NAME}?mode=ro", uri=True)
+        except sqlite3.OperationalError:
+            return []
+        try:
+            return connection.execute(query, tuple(values)).fetchall()
+        except sqlite3.OperationalError:
+            return []
+        finally:
+            connection.close()
+
+    def count(self, query: str) -> int:
+        """The number that a query of one row and column gives; 0 while there is none."""
+        rows = self.read(query)
+        return int(str(rows[0][0] or 0)) if rows else 0
