@@ -195,7 +195,8 @@ class Spool:
         names = [INCOMING, *(f"{number:02x}" for number in range(_DIRECTORIES))]
         for name in names:
             (self.root / name).mkdir(mode=0o750, parents=True, exist_ok=True)
-        for directory in (self.root, self.root.parent):
+        # The data directory may be new too, and then its own name is in its parent.
+        for directory in (self.root, self.root.parent, self.root.parent.parent):
             sync_directory(directory)
 
     def release(self) -> None:
