@@ -132,6 +132,22 @@ class UnknownDictionaryError(ParcelError):
     id = "E402"
 
 
+class PackingError(ApplianceError):
+    """An instance can't be packed."""
+
+    id = "E403"
+    exit_code = 4
+    hint = "Press “Send again”; if it comes back, send the study again from the modality and have the log looked at."
+
+
+class SandboxError(ApplianceError):
+    """The walls around the processes that touch foreign bytes can't be put up."""
+
+    id = "E404"
+    exit_code = 3
+    hint = "Install the package libseccomp2; the kernel must have seccomp filters (every Debian kernel has)."
+
+
 class LinkError(ApplianceError):
     """The hub can't be reached now."""
 
@@ -182,7 +198,7 @@ class UserError(ApplianceError):
 
 def every_error() -> list[type[ApplianceError]]:
     """All classes of this file, by id."""
-    return sorted(_below(ApplianceError), key=lambda kind: kind.id)
+    return sorted((kind for kind in _below(ApplianceError) if kind.__module__ == __name__), key=lambda kind: kind.id)
 
 
 def error_of(error_id: str) -> type[ApplianceError]:

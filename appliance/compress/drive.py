@@ -79,7 +79,11 @@ class PackDrive:
             self._worker.send(NoMore())
             return deadline
         source = self._sources[index]
-        with source.path.open("rb") as file:
+        try:
+            file = source.path.open("rb")
+        except OSError as error:
+            raise JobFailedError(Failed(fault="source", reason=error.strerror or "can't be opened")) from error
+        with file:
             self._worker.send(Item(arguments=pack_value(_item(source))), (file.fileno(),))
         return deadline
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from appliance.errors import ApplianceError, DamagedFileError, ParcelError, UnknownDictionaryError
+from appliance.errors import DamagedFileError, PackingError, ParcelError, UnknownDictionaryError
 from appliance.model.receipt import Refusal
 
 
@@ -14,15 +14,11 @@ class InstanceMismatchError(ParcelError):
     """An instance did not come back byte-exact from a parcel."""
 
 
-class PackingFailedError(ApplianceError):
-    """An instance could not be packed: the worker process died on it, or it did not come back byte-exact."""
-
-    id = "E403"
-    exit_code = 4
-    hint = "The instance goes as plain bytes next; when that fails too, send the study again from the modality."
+class PackingFailedError(PackingError):
+    """A worker process died on this instance, or the instance did not come back byte-exact."""
 
     def __init__(self, index: int, reason: str) -> None:
-        super().__init__(f"{type(self).__doc__} ({reason})")
+        super().__init__(f"An instance could not be packed: {reason}")
         self.index = index  # of the guilty source
         self.reason = reason
 

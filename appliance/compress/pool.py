@@ -36,7 +36,7 @@ from appliance.compress.values import (
 )
 from appliance.compress.write import PackRequest, PackResult
 from appliance.config import Compress
-from appliance.errors import ParcelError, UnknownDictionaryError
+from appliance.errors import DiskFullError, ParcelError, UnknownDictionaryError
 from appliance.model.priority import Priority
 from appliance.part10.meta import FileMeta, encode_prefix
 
@@ -74,7 +74,8 @@ class WorkerPool:
 
         The finished file was unpacked again and every instance compared with its recorded digest; then it was made
         durable. `out` with the suffix `.part` is used on the way. `dictionary`: a header that the hub acknowledged.
-        Raises PackingFailedError or DamagedSourceError, each with the guilty source's index; then no file remains.
+        Raises PackingFailedError or DamagedSourceError, each with the guilty source's index; DiskFullError or OSError
+        when `out` can't be written. No file remains then.
         """
         part = out.with_suffix(".part")
         try:
@@ -154,6 +155,8 @@ class WorkerPool:
                 return drive.run(request, (out, scratch), dictionary)
         except DRIVE_FAULTS as error:
             self._raise_if_closed()
+            if isinstance(error, JobFailedError) and error.fault == "disk":
+                raise DiskFullError from error
             index = drive.index if drive else 0
             _raise_if_damaged(sources[index], index)
             raise PackingFailedError(index, str(error)) from error

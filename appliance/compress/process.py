@@ -17,7 +17,7 @@ import msgspec
 from appliance.compress import sandbox
 from appliance.compress.channel import Channel, Failed, Message, Ready
 from appliance.compress.faults import WorkerLostError
-from appliance.compress.sandbox import SandboxError
+from appliance.errors import SandboxError
 
 _START_SECONDS: Final = 60.0  # a Raspberry Pi with a cold cache takes under 10
 _READ: Final = 1 << 20

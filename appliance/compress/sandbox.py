@@ -21,7 +21,7 @@ import signal
 import time
 from typing import Final
 
-from appliance.errors import ApplianceError
+from appliance.errors import SandboxError
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 1, 4, 38
@@ -53,14 +53,6 @@ _OWN_PROCESS_ONLY: Final = "tgkill"
 
 # Every right of Landlock's version 1 to 5 on files: none is granted for any path.
 _FILE_RIGHTS: Final = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 4: (1 << 15) - 1, 5: (1 << 16) - 1}
-
-
-class SandboxError(ApplianceError):
-    """The walls around the processes that touch foreign bytes can't be put up."""
-
-    id = "E404"
-    exit_code = 3
-    hint = "Install the package libseccomp2; the kernel must have seccomp filters (every Debian kernel has)."
 
 
 def enter(memory_bytes: int) -> int:

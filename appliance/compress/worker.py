@@ -5,6 +5,7 @@ It imports what it will need, puts up the walls, and does the jobs that come ove
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import socket
@@ -17,6 +18,9 @@ from appliance.compress.codecs.base import CodecError
 from appliance.compress.session import JobModule, PoolGoneError, Session
 from appliance.compress.write import SourceFileError
 from appliance.errors import ApplianceError, ParcelError
+
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 def main(arguments: list[str]) -> int:
@@ -51,6 +55,8 @@ def _answer(channel: Channel, module: JobModule, job: Job, descriptors: list[int
         return Done(result=pack_value(result))
     except (PoolGoneError, ConnectionError):
         raise
+    except OSError as error:
+        return Failed(fault="disk" if error.errno in _FULL else "internal", reason=error.strerror or "")
     except SourceFileError:
         return Failed(fault="source", reason="the file is shorter than its row says")
     except ParcelError as error:
