@@ -1,0 +1,97 @@
+"""Takes whole parcels one after the other to their verdict, in threads, so that no request waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from appliance.compress.pool import WorkerPool
+from appliance.errors import ApplianceError
+from appliance.hub.index import parcels
+from appliance.hub.index.parcels import Parcel
+from appliance.hub.ingest import Ingest
+from appliance.hub.parts import Parts
+from appliance.hub.store import Store
+from appliance.logs import get_logger
+
+_LOOK_SECONDS: Final = 5.0  # how often it looks without being told
+_PAUSE_FIRST: Final = 2.0
+_PAUSE_LONGEST: Final = 300.0
+
+log = get_logger()
+
+
+class Checking:
+    """As many parcels at once as there are workers; by priority, then by the time they became whole."""
+
+    def __init__(self, parts: Parts, store: Store) -> None:
+        self._parts = parts
+        self._workers = parts.config.compress.workers
+        self._pool = WorkerPool(parts.config.compress)
+        self._ingest = Ingest(parts.config, parts.index, store, self._pool)
+        self._threads = ThreadPoolExecutor(self._workers, "hub-check")
+        self._choosing = asyncio.Lock()
+        self._busy: set[int] = set()
+        self._paused: dict[int, tuple[float, float]] = {}  # parcel → when to try again, the pause before that
+
+    async def run(self) -> None:
+        """Works until cancelled. What waited when the hub last ended is found by the first query."""
+        await asyncio.gather(*(self._work() for _ in range(self._workers)))
+
+    async def _work(self) -> None:
+        while True:
+            rung = self._parts.to_check.listen()
+            try:
+                if not await self._check_one():
+                    await asyncio.wait({rung}, timeout=_LOOK_SECONDS)
+            finally:
+                rung.cancel()
+
+    async def _check_one(self) -> bool:
+        """False when nothing waits."""
+        try:
+            parcel = await self._next()
+        except ApplianceError as error:
+            log.error("the index can't be read", error_id=error.id, reason=error.message)
+            await asyncio.sleep(_PAUSE_FIRST)
+            return True
+        if parcel is None:
+            return False
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._threads, self._ingest.check, parcel)
+            self._paused.pop(parcel.id, None)
+        # One parcel that meets a full disk, a failing one, or a bug of ours is tried again later: the others go on.
+        except Exception as error:  # noqa: BLE001
+            self._pause(parcel, error)
+        finally:
+            self._busy.discard(parcel.id)
+        self._parts.decided.ring()
+        return True
+
+    async def _next(self) -> Parcel | None:
+        """The parcel that is first now; it is busy until its check is over, so no two workers get the same."""
+        async with self._choosing:
+            now = asyncio.get_running_loop().time()
+            passed = self._busy | {parcel for parcel, (until, _) in self._paused.items() if until > now}
+            parcel = await self._parts.blocking(self._read_next, passed)
+            if parcel:
+                self._busy.add(parcel.id)
+            return parcel
+
+    def _read_next(self, passed: set[int]) -> Parcel | None:
+        with self._parts.index.read() as connection:
+            return parcels.next_to_check(connection, passed)
+
+    def _pause(self, parcel: Parcel, error: Exception) -> None:
+        """Twice as long each time, so that what can't be mended is not tried in a hot loop."""
+        _, last = self._paused.get(parcel.id, (0.0, _PAUSE_FIRST / 2))
+        pause = min(2 * last, _PAUSE_LONGEST)
+        self._paused[parcel.id] = (asyncio.get_running_loop().time() + pause, pause)
+        reason = error.message if isinstance(error, ApplianceError) else type(error).__name__
+        log.error("a parcel could not be checked", parcel=parcel.id, site=parcel.site_id, reason=reason, seconds=pause)
+
+    def close(self) -> None:
+        """Ends the workers and waits for the threads. Blocking. A check that was going on begins anew at the start."""
+        self._pool.close()
+        self._threads.shutdown()

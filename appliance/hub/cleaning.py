@@ -1,0 +1,82 @@
+"""Takes away what is no longer owed to anybody: expired uploads, and refused parcels that were kept for a look."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Final
+
+from appliance.clock import now_ms
+from appliance.errors import ApplianceError
+from appliance.hub.index import parcels
+from appliance.hub.parts import Parts
+from appliance.logs import get_logger
+
+EVERY_SECONDS: Final = 600.0
+REFUSED_DAYS: Final = 14
+REFUSED_BYTES_MAX: Final = 2 << 30  # kept in all; the oldest go first
+_DAY_MS: Final = 86_400_000
+
+log = get_logger()
+
+
+class Cleaning:
+    """The hub's periodic task."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._uploads = parts.config.data / "uploads"
+        self._refused = parts.config.data / "refused"
+
+    def at_start(self) -> None:
+        """Removes files of `uploads/` that no row needs: their row was settled or never written. Blocking."""
+        with self._parts.index.read() as connection:
+            needed = parcels.names_with_files(connection)
+        for path in self._uploads.iterdir():
+            if path.name not in needed:
+                path.unlink(missing_ok=True)
+
+    async def run(self) -> None:
+        """Cleans now and then, until cancelled."""
+        while True:
+            try:
+                await self.clean(now_ms())
+            except (ApplianceError, OSError) as error:  # the disk or the index: both mend, or are seen elsewhere
+                log.error("cleaning failed", exception=type(error).__name__)
+            await asyncio.sleep(EVERY_SECONDS)
+
+    async def clean(self, now: int) -> None:
+        """Removes what is over its time at `now` (Unix ms). An upload that some request holds is left alone."""
+        for parcel in await self._parts.blocking(self._expired, now - self._parts.limits.keep_ms):
+            if not self._parts.holds.is_held(parcel.name):
+                async with self._parts.holds.take(parcel.name):
+                    await self._parts.blocking(self._remove, parcel)
+        await self._parts.blocking(self.clean_refused, now)
+
+    def _expired(self, before: int) -> list[parcels.Parcel]:
+        with self._parts.index.read() as connection:
+            return parcels.expired(connection, before)
+
+    def _remove(self, parcel: parcels.Parcel) -> None:
+        with self._parts.index.write() as connection:
+            removed = parcels.remove(connection, parcel.name)
+        if removed:
+            self._parts.intake.remove_file(parcel.name)
+            log.info("an upload expired", site=parcel.site_id, parcel=parcel.id, bytes=parcel.offset)
+
+    def clean_refused(self, now: int) -> None:
+        """Keeps the newest refused parcels, within days and bytes. Blocking."""
+        kept = 0
+        for path, size, changed in sorted(_files(self._refused), key=lambda file: -file[2]):
+            kept += size
+            if kept > REFUSED_BYTES_MAX or now - changed > REFUSED_DAYS * _DAY_MS:
+                path.unlink(missing_ok=True)
+
+
+def _files(directory: Path) -> list[tuple[Path, int, int]]:
+    """Path, bytes, and time of the last change in Unix ms."""
+    found = []
+    for path in directory.iterdir():
+        facts = path.stat()
+        found.append((path, facts.st_size, facts.st_mtime_ns // 1_000_000))
+    return found
