@@ -16,13 +16,18 @@ def expiry(pem: str) -> int:
     found = _PEM.search(pem)
     if not found:
         raise ValueError("there is no certificate in it")
-    _, certificate = next(_elements(base64.b64decode(found.group(1))))
-    _, to_be_signed = next(_elements(certificate))
-    for tag, value in _elements(to_be_signed):
+    certificate = _first(base64.b64decode(found.group(1)))
+    for tag, value in _elements(_first(certificate)):
         times = list(_elements(value)) if tag == _SEQUENCE else []
         if len(times) == 2 and all(kind in {_UTC_TIME, _GENERALIZED_TIME} for kind, _ in times):
             return _unix_ms(*times[1])
     raise ValueError("it has no period of validity")
+
+
+def _first(der: bytes) -> bytes:
+    for _, value in _elements(der):
+        return value
+    raise ValueError("the certificate is cut off")
 
 
 def _elements(der: bytes) -> Iterator[tuple[int, bytes]]:
