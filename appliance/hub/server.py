@@ -23,7 +23,7 @@ from appliance.hub.cleaning import Cleaning
 from appliance.hub.guard import Guard, listening_socket
 from appliance.hub.index.database import Index
 from appliance.hub.parts import PARTS, Parts
-from appliance.hub.store import DirectoryStore
+from appliance.hub.store import DirectoryStore, sync_directory
 from appliance.logs import configure, get_logger
 
 DIRECTORIES: Final = ("uploads", "refused", "staging", "archive")
@@ -157,6 +157,8 @@ def _prepare(data: Path) -> int:
         data.mkdir(mode=0o750, parents=True, exist_ok=True)
         for name in DIRECTORIES:
             (data / name).mkdir(mode=0o750, exist_ok=True)
+        for directory in (data, data.parent):  # the data directory may be new, too
+            sync_directory(directory)
         lock = os.open(data / "hub.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise DatabaseError(f"{data} can't be written: {error.strerror}") from error
