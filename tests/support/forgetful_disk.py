@@ -21,6 +21,8 @@ from typing import Final
 
 PAGE: Final = 4096
 SECTOR: Final = 512
+CALLS: Final = ("create", "write", "truncate", "fsync", "fsyncdir", "rename", "unlink", "mkdir")
+_SOON: Final = 150  # mutating calls
 _CHANGES_KEPT: Final = 400  # more than that unsynced: the disk has written the oldest by itself
 
 
@@ -76,7 +78,8 @@ class ForgetfulDisk:
         self.unsynced: list[Change] = []
         self.off = False
         self.mutations = 0  # since the last `power_on`
-        self.cut_at: int | None = None  # the power goes when this mutation begins
+        self.cut_at: int | None = None  # the power goes when this mutation begins …
+        self.cut_call = ""  # … or, if this is given, at the next call of this name, if one comes soon
         self.cut_before = ""  # the call that did not happen any more
 
     # ------------------------------------------------------------ power
@@ -85,10 +88,15 @@ class ForgetfulDisk:
         """Counts a mutating call that begins; the power may go instead. Raises PowerIsOffError."""
         self.check()
         self.mutations += 1
-        if self.cut_at is not None and self.mutations >= self.cut_at:
+        if self._is_over(call):
             self.cut_before = call
             self.off = True
             raise PowerIsOffError
+
+    def _is_over(self, call: str) -> bool:
+        if self.cut_at is None or self.mutations < self.cut_at:
+            return False
+        return self.cut_call in {"", call} or self.mutations > self.cut_at + _SOON
 
     def check(self) -> None:
         """Raises PowerIsOffError when the power is off."""
@@ -101,7 +109,8 @@ class ForgetfulDisk:
         for change in _surviving(self.unsynced, draw):
             change.write()
         self.root = _survivor(self.root, draw, {})
-        self.unsynced, self.off, self.mutations, self.cut_at, self.cut_before = [], False, 0, None, ""
+        self.unsynced, self.off, self.mutations = [], False, 0
+        self.cut_at, self.cut_call, self.cut_before = None, "", ""
 
     # ------------------------------------------------------------ names
 

@@ -243,11 +243,17 @@ def _weaken_sqlite(level: str) -> None:
     sqlite3.connect = weak_connect  # type: ignore[assignment]
 
 
+def _eight_files_a_directory() -> None:
+    """No fault: the spool moves on to its next directory so often that every accident meets a change of it."""
+    importlib.import_module("appliance.store_forward.spool")._FILES_IN_A_ROW = 8
+
+
 FAULTS: Final[dict[str, Callable[[], None]]] = {
     "no file fsync": lambda: _leave_out_fsync(False),
     "no directory fsync": lambda: _leave_out_fsync(True),
     "synchronous NORMAL": lambda: _weaken_sqlite("NORMAL"),
     "synchronous OFF": lambda: _weaken_sqlite("OFF"),
+    "eight files a directory": _eight_files_a_directory,
 }
 
 

@@ -46,9 +46,9 @@ class LossyMount:
                 raise OSError(f"could not mount the forgetful disk on {directory}")
             time.sleep(0.005)
 
-    def arm(self, after: int) -> None:
-        """The power goes when the `after`th mutating call from now begins."""
-        self._ask(do="arm", after=after)
+    def arm(self, after: int, call: str = "") -> None:
+        """The power goes when the `after`th mutating call from now begins; with `call`, at the next such call then."""
+        self._ask(do="arm", after=after, call=call)
 
     def cut(self) -> None:
         """The power goes now."""

@@ -154,6 +154,7 @@ class Shell(mfusepy.Operations):  # type: ignore[misc]
             match command["do"]:
                 case "arm":
                     self.disk.cut_at = self.disk.mutations + command["after"]
+                    self.disk.cut_call = command["call"]
                 case "cut":
                     self.disk.off, self.disk.cut_before = True, "nothing"
                 case "power_on":

@@ -6,7 +6,7 @@ import contextlib
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -15,7 +15,7 @@ from support import canary
 from support.launcher import ROOMS, Launcher, Running
 from support.processes import free_port, listens, wait_for, write_hub, write_unit
 from support.recording_proxy import RecordingProxy
-from support.safekeeping import hub_leftovers, hub_problems, leftovers, unit_problems
+from support.safekeeping import Held, hub_leftovers, hub_problems, leftovers, unit_problems
 from support.tiny_instances import TinyInstance, make
 from support.tiny_scu import TinyScu
 
@@ -30,7 +30,7 @@ class Modality:
 
     def __init__(self, port: int, space: str, *, study_size: int = 12, side: int = 8) -> None:
         self._port, self._space, self._study_size, self._side = port, space, study_size, side
-        self.acknowledged: dict[str, str] = {}
+        self.acknowledged: set[Held] = set()
         self.statuses: dict[int, int] = {}
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -61,7 +61,7 @@ class Modality:
         status = scu.store(instance)
         self.statuses[status] = self.statuses.get(status, 0) + 1
         if status == 0x0000:
-            self.acknowledged[instance.sop_instance_uid] = instance.digest
+            self.acknowledged.add((instance.sop_instance_uid, instance.digest))
             return True
         self._ended.wait(0.05)  # refused for now: a modality tries again
         return False
@@ -169,7 +169,7 @@ class MiniSystem:
         parcels = "SELECT count(*) FROM parcel WHERE state NOT IN ('delivered', 'refused') OR file_gone_at IS NULL"
         return self.rows(instances)[0][0] == 0 and self.rows(parcels)[0][0] == 0
 
-    def settle(self, acknowledged: dict[str, str], seconds: float = 60.0) -> list[str]:
+    def settle(self, acknowledged: Collection[Held], seconds: float = 60.0) -> list[str]:
         """What is wrong once everything had time to be delivered: at the unit, at the hub, and in the logs."""
         try:
             wait_for(self.is_all_delivered, "everything is delivered", seconds)

@@ -16,11 +16,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Final
 
+from support import canary
+from support.forgetful_disk import CALLS
 from support.launcher import Launcher, Running
 from support.lossyfs import LossyMount
 from support.processes import free_port, listens, wait_for, write_unit
-from support.safekeeping import leftovers, unit_problems
-from support.tiny_instances import make
+from support.safekeeping import Held, leftovers, unit_problems
+from support.tiny_instances import TinyInstance, make
 from support.tiny_scu import TinyScu
 
 CUTS_OF_A_GENERATION: Final = 25
@@ -84,7 +86,8 @@ class Rig(ABC):
         """One cut, and what survived it."""
         draw = random.Random(f"{self.seed}/{number}")
         self.cut.clear()
-        self.disk.arm(after=draw.choice((draw.randint(1, 30), draw.randint(1, self.mutations))))
+        after = draw.randint(1, draw.choice((40, self.mutations)))
+        self.disk.arm(after, draw.choice(("", *CALLS)))
         running = self.start()
         worker = threading.Thread(target=self.load)
         worker.start()
@@ -128,18 +131,19 @@ class ReceiveRig(Rig):
 
     name = "receive"
     rooms = ("receive",)
-    mutations = 400
+    mutations = 1500
 
     def __init__(self, directory: Path, seed: int, faults: Sequence[str]) -> None:
         super().__init__(directory, seed, faults)
         self.data = self.disk.directory / "unit"
         self.port = free_port()
         self.config = write_unit(directory / "unit.toml", self.data, self.port)
-        self.acknowledged: dict[str, str] = {}
+        self.acknowledged: set[Held] = set()
         self.sent = 0
 
     def start(self) -> list[Running]:
-        return [self.launcher.start("receive", self.config, self.faults)]
+        small = ("eight files a directory",) if self.seed % 2 else ()
+        return [self.launcher.start("receive", self.config, (*self.faults, *small))]
 
     def load(self) -> None:
         second = threading.Thread(target=self._store, args=(1,))
@@ -152,12 +156,18 @@ class ReceiveRig(Rig):
             with contextlib.suppress(OSError), TinyScu(self.port, seconds=_LOAD_SECONDS) as scu:
                 while not self.cut.is_set():
                     self.sent += 1
-                    number = self.sent * 2 + modality
-                    instance = make(number // 16, number, space=str(self.seed + 1))
+                    instance = self._instance(self.sent * 2 + modality)
                     if scu.store(instance) == 0x0000:
-                        self.acknowledged[instance.sop_instance_uid] = instance.digest
+                        self.acknowledged.add((instance.sop_instance_uid, instance.digest))
                         self.summary.acknowledged += 1
             self.cut.wait(0.002)
+
+    def _instance(self, number: int) -> TinyInstance:
+        """Mostly a new one; sometimes one that was sent before, and sometimes that with other bytes."""
+        if number % 7 == 0:
+            number -= 14
+        name = "Conflict" if number % 11 == 0 else canary.NAME
+        return make(number // 16, number, space=str(self.seed + 1), name=name)
 
     def check(self) -> list[str]:
         return unit_problems(self.data, self.acknowledged)

@@ -8,20 +8,22 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Collection
 from pathlib import Path
 
 from appliance.part10.meta import read_prefix
 
+Held = tuple[str, str]  # SOP Instance UID, SHA-256 of the data set as 64 hex digits
 
-def unit_problems(data: Path, acknowledged: Mapping[str, str]) -> list[str]:
-    """A sentence for everything that is not as it must be; `acknowledged` maps SOP Instance UIDs to digests."""
+
+def unit_problems(data: Path, acknowledged: Collection[Held]) -> list[str]:
+    """A sentence for everything that is not as it must be; `acknowledged`: what a modality was told is stored."""
     if not (data / "appliance.db").exists():
-        return [f"{uid}: acknowledged, and there is no database" for uid in acknowledged]
+        return [f"{uid}: acknowledged, and there is no database" for uid, _ in acknowledged]
     with contextlib.closing(sqlite3.connect(data / "appliance.db", isolation_level=None)) as database:
         database.row_factory = sqlite3.Row
         if not database.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
-            return [f"{uid}: acknowledged, and the database is empty" for uid in acknowledged]
+            return [f"{uid}: acknowledged, and the database is empty" for uid, _ in acknowledged]
         problems = _damage(database)
         if not problems:
             rows = database.execute("SELECT * FROM instance").fetchall()
@@ -35,7 +37,7 @@ def leftovers(data: Path) -> list[str]:
     with contextlib.closing(sqlite3.connect(data / "appliance.db", isolation_level=None)) as database:
         known = {str(row[0]) for row in database.execute("SELECT file FROM instance WHERE state <> 'removed'")}
         parcels = {str(row[0]) for row in database.execute("SELECT file FROM parcel WHERE file_gone_at IS NULL")}
-    found = [str(path.relative_to(data)) for path in sorted((data / "spool").rglob("*")) if path.is_file()]
+    found = [str(path.relative_to(data)) for path in sorted((data / "spool").glob("*/*")) if path.is_file()]
     extra = [f"{name}: no row names it" for name in found if name.removeprefix("spool/") not in known]
     if (data / "parcels").is_dir():
         names = [path.name for path in sorted((data / "parcels").iterdir())]
@@ -60,9 +62,9 @@ def _damage(database: sqlite3.Connection) -> list[str]:
     return [f"the database is damaged: {line}" for line in found]
 
 
-def _lost(rows: list[sqlite3.Row], acknowledged: Mapping[str, str]) -> list[str]:
+def _lost(rows: list[sqlite3.Row], acknowledged: Collection[Held]) -> list[str]:
     held = {(row["sop_instance_uid"], row["digest"].hex()) for row in rows}
-    lost = [uid for uid, digest in acknowledged.items() if (uid, digest) not in held]
+    lost = [uid for uid, digest in acknowledged if (uid, digest) not in held]
     return [f"{uid}: acknowledged, and not in the queue" for uid in lost]
 
 
@@ -104,8 +106,8 @@ def _wrong_parcels(data: Path, database: sqlite3.Connection) -> list[str]:
     return problems + [f"instance {row[0]} is packed, and no parcel will bring it to the hub" for row in stray]
 
 
-def hub_problems(data: Path, held: Mapping[str, str]) -> list[str]:
-    """A sentence for everything wrong at the hub; `held` maps SOP Instance UIDs to digests that it must have.
+def hub_problems(data: Path, held: Collection[Held]) -> list[str]:
+    """A sentence for everything wrong at the hub; `held`: what it must have.
 
     For an archive that keeps instances as received.
     """
@@ -121,7 +123,7 @@ def hub_problems(data: Path, held: Mapping[str, str]) -> list[str]:
         )
         problems += [f"study {row[0]} at the hub: its counter does not say what its instances say" for row in wrong]
     here = {(row["sop_instance_uid"], row["digest"].hex()) for row in rows}
-    problems += [f"{uid}: not at the hub" for uid, digest in held.items() if (uid, digest) not in here]
+    problems += [f"{uid}: not at the hub" for uid, digest in held if (uid, digest) not in here]
     for row in rows:
         path = data / row["stored_key"]
         if not path.exists():
