@@ -1,0 +1,118 @@
+"""What every view needs: the configuration, this request's database connection, the time, and who asks."""
+
+from __future__ import annotations
+
+import functools
+import shutil
+import sqlite3
+from collections.abc import Callable
+from typing import ParamSpec, cast
+from urllib.parse import urlsplit
+
+from flask import abort, current_app, g, redirect, request, url_for
+from werkzeug.wrappers import Response
+
+from appliance.clock import now_ms
+from appliance.config import UnitConfig
+from appliance.model.help import Disk
+from appliance.store_forward.actions import Actor
+from appliance.store_forward.database import open_database
+from appliance.webui import sessions
+
+SESSION_COOKIE = "login"
+_P = ParamSpec("_P")
+View = Callable[_P, str | Response | tuple[str, int]]
+
+
+def unit() -> UnitConfig:
+    """The unit's configuration."""
+    return cast(UnitConfig, current_app.extensions["unit"])
+
+
+def db() -> sqlite3.Connection:
+    """This request's connection to the queue; closed when the request ends."""
+    if "db" not in g:
+        g.db = open_database(unit().data)
+    return cast(sqlite3.Connection, g.db)
+
+
+def close_db(_error: BaseException | None) -> None:
+    """Ends the request's connection."""
+    connection = g.pop("db", None)
+    if connection is not None:
+        connection.close()
+
+
+def now() -> int:
+    """The time of this request, Unix ms: one moment for all that it shows and writes."""
+    if "now" not in g:
+        g.now = now_ms()
+    return cast(int, g.now)
+
+
+def disk() -> Disk:
+    """The file system that the studies are on."""
+    usage = shutil.disk_usage(unit().data)
+    return Disk(total=usage.total, free=usage.free, reserve=unit().storage.reserve_bytes)
+
+
+def address() -> str:
+    """Where this request came from. A proxy's headers are not believed."""
+    return request.remote_addr or ""
+
+
+def alive_ms() -> int:
+    """How long a session lives without use, ms."""
+    return int(unit().web.session_hours * 3_600_000)
+
+
+def session() -> sessions.Session | None:
+    """Who is logged in. A poll of the page is no use of it: a forgotten browser is logged out in the end."""
+    if "session" not in g:
+        token = request.cookies.get(SESSION_COOKIE, "")
+        touch = request.endpoint != "studies.live"
+        g.session = sessions.find(db(), token, alive_ms(), now(), touch=touch) if token else None
+    return cast("sessions.Session | None", g.session)
+
+
+def actor() -> Actor:
+    """Who does this, for the audit trail. Only in views that need a login."""
+    who = session()
+    if who is None:
+        abort(401)
+    return Actor(name=who.name, role=who.role, address=address())
+
+
+def needs_login(view: View[_P]) -> View[_P]:
+    """A view for people who are logged in; others are shown the login page first."""
+
+    @functools.wraps(view)
+    def wrapped(*args: _P.args, **kwargs: _P.kwargs) -> str | Response | tuple[str, int]:
+        if session() is not None:
+            return view(*args, **kwargs)
+        if request.method != "GET" or request.endpoint == "studies.live":
+            abort(401)
+        return redirect(url_for("login.form", next=request.full_path.rstrip("?")))
+
+    return wrapped
+
+
+def needs_engineer(view: View[_P]) -> View[_P]:
+    """A view for engineers alone."""
+
+    @needs_login
+    @functools.wraps(view)
+    def wrapped(*args: _P.args, **kwargs: _P.kwargs) -> str | Response | tuple[str, int]:
+        who = session()
+        if who is None or not who.is_engineer:
+            abort(403)
+        return view(*args, **kwargs)
+
+    return wrapped
+
+
+def local_path(target: str) -> str:
+    """`target` when it is a path of this page, else the first page: a link to here never leads to somewhere else."""
+    parts = urlsplit(target)
+    safe = target.startswith("/") and not target.startswith(("//", "/\\")) and not parts.scheme and not parts.netloc
+    return target if safe and target.isprintable() and "\\" not in target else url_for("studies.index")
