@@ -148,8 +148,8 @@ class Ingest:
         with self._index.write() as connection:
             filing = Filing(connection, site_id=parcel.site_id, parcel_id=parcel.id, priority=parcel.priority, now=now)
             for position, item in enumerate(archived):
-                if not filing.file(position, item) and item.stored:
-                    unneeded += [key for key in (item.stored.key, item.stored.recipe_key) if key]
+                if not filing.file(position, item):  # also what a try before this one may have left
+                    unneeded += [key_of(parcel.name, position, kind) for kind in ("dcm", "recipe")]
             for header in headers:
                 added = instances.add_dictionary(
                     connection,
@@ -170,6 +170,7 @@ class Ingest:
         """Settles it, and keeps its bytes aside for a look (`cleaning` bounds how many and how long)."""
         with self._index.write() as connection:
             parcels.refuse(connection, parcel.id, refused.refusal, refused.reason, now_ms())
+        self._store.discard(parcel.name)  # what a try before this one may have left
         path = self._path(parcel)
         if path.exists():
             path.rename(self._data / "refused" / parcel.name)

@@ -21,7 +21,7 @@ from appliance.hub.access import answer_errors, require_site
 from appliance.hub.checking import Checking
 from appliance.hub.cleaning import Cleaning
 from appliance.hub.guard import Guard, listening_socket
-from appliance.hub.index.database import Index
+from appliance.hub.index.database import Index, make_data_directory
 from appliance.hub.parts import PARTS, Parts
 from appliance.hub.store import DirectoryStore, sync_directory
 from appliance.logs import configure, get_logger
@@ -153,8 +153,8 @@ _BIND_HINT: Final = "Give the hub's own address in the WireGuard tunnel, or 127.
 
 def _prepare(data: Path) -> int:
     """Makes the directories, and returns the descriptor whose lock says that this hub alone writes them."""
+    make_data_directory(data)
     try:
-        data.mkdir(mode=0o750, parents=True, exist_ok=True)
         for name in DIRECTORIES:
             (data / name).mkdir(mode=0o750, exist_ok=True)
         for directory in (data, data.parent):  # the data directory may be new, too

@@ -40,6 +40,9 @@ class Store(Protocol):
     def delete(self, keys: Iterable[str]) -> None:
         """Removes objects; those that are not there are passed over."""
 
+    def discard(self, name: str) -> None:
+        """Removes every object that the parcel of this name brought."""
+
 
 class DirectoryStore:
     """Objects as files below a directory. `put` renames, so the files are to be on the same file system."""
@@ -80,6 +83,10 @@ class DirectoryStore:
                 path.parent.rmdir()
             except OSError:  # not empty, or gone: both as it should be
                 continue
+
+    def discard(self, name: str) -> None:
+        """As the port says."""
+        shutil.rmtree(self._path(key_of(name, 0, "dcm")).parent, ignore_errors=True)
 
     def _path(self, key: str) -> Path:
         if not _KEY.fullmatch(key):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final
 
 import sqlalchemy
@@ -35,6 +36,14 @@ def url_of(config: HubConfig) -> sqlalchemy.URL:
         raise ConfigError("hub.database_url is not a database URL") from error
 
 
+def make_data_directory(data: Path) -> None:
+    """Makes the hub's data directory, closed to others. Raises DatabaseError."""
+    try:
+        data.mkdir(mode=0o750, parents=True, exist_ok=True)
+    except OSError as error:
+        raise DatabaseError(f"{data} can't be made: {error.strerror}") from error
+
+
 class Index:
     """A pool of connections to the index. Safe to use from many threads."""
 
@@ -44,6 +53,7 @@ class Index:
     @classmethod
     def open(cls, config: HubConfig) -> Index:
         """Opens the index of this hub; makes and migrates it when needed. Raises ConfigError, DatabaseError."""
+        make_data_directory(config.data)
         index = cls(url_of(config))
         index.migrate()
         return index
