@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Final
 
@@ -24,14 +24,14 @@ class Lender:
         self._kept: list[WorkerProcess] = []
         self._spares: list[Future[WorkerProcess]] = []
         self._lent: set[WorkerProcess] = set()
-        self._closed = False
+        self._closed = threading.Event()
         # A worker dies with the thread that started it (PR_SET_PDEATHSIG), so one thread that lives starts them all.
         self._starter = ThreadPoolExecutor(1, thread_name_prefix="worker-starter")
 
     @property
     def closed(self) -> bool:
         """Whether `close` was called."""
-        return self._closed
+        return self._closed.is_set()
 
     @contextmanager
     def lend(self, *, throw_away: bool) -> Iterator[WorkerProcess]:
@@ -48,22 +48,21 @@ class Lender:
     def close(self) -> None:
         """Ends all workers, those at work too."""
         with self._lock:
-            self._closed = True
-            workers, spares = [*self._kept, *self._lent], self._spares
+            self._closed.set()
+            kept, spares, lent = self._kept, self._spares, list(self._lent)
             self._kept, self._spares = [], []
-        for worker in workers:
-            worker.kill()
-        self._starter.shutdown(wait=True)
+        for worker in lent:
+            worker.kill()  # the thread that it was lent to ends it
+        self._starter.shutdown(wait=True, cancel_futures=True)
         for spare in spares:
-            if spare.exception() is None:
+            if not spare.cancelled() and spare.exception() is None:
                 spare.result().end()
-        for worker in workers:
-            if worker not in self._lent:
-                worker.end()
+        for worker in kept:
+            worker.end()
 
     def _take(self, *, fresh: bool) -> WorkerProcess:
         with self._lock:
-            if self._closed:
+            if self._closed.is_set():
                 raise PoolClosedError
             while self._kept and not fresh:
                 worker = self._kept.pop()
@@ -72,10 +71,16 @@ class Lender:
                     return worker
                 worker.end()
             coming = self._spares.pop(0) if self._spares else self._start()
-        worker = coming.result()
+        try:
+            worker = coming.result()
+        except CancelledError:
+            raise PoolClosedError from None
         with self._lock:
-            self._lent.add(worker)
-        return worker
+            if not self._closed.is_set():
+                self._lent.add(worker)
+                return worker
+        worker.end()
+        raise PoolClosedError
 
     def _start(self) -> Future[WorkerProcess]:
         return self._starter.submit(WorkerProcess, self._jobs, self._memory_bytes)
@@ -83,10 +88,10 @@ class Lender:
     def _give_back(self, worker: WorkerProcess, *, keep: bool) -> None:
         with self._lock:
             self._lent.discard(worker)
-            keep = keep and not self._closed
+            keep = keep and not self._closed.is_set()
             if keep:
                 self._kept.append(worker)
-            elif not self._closed and len(self._spares) < _SPARES_MAX:
+            elif not self._closed.is_set() and len(self._spares) < _SPARES_MAX:
                 self._spares.append(self._start())
         if not keep:
             worker.end()

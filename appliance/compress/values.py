@@ -26,7 +26,6 @@ class Source:
     transfer_syntax_uid: str
     sop_class_uid: str
     sop_instance_uid: str
-    series_instance_uid: str
     received_at: int  # Unix milliseconds
     calling_ae: str
     plain: bool = False

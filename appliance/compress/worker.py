@@ -19,7 +19,6 @@ from appliance.compress.session import JobModule, PoolGoneError, Session
 from appliance.compress.write import SourceFileError
 from appliance.errors import ApplianceError, ParcelError
 
-
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 

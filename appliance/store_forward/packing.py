@@ -1,0 +1,349 @@
+"""The process that packs: takes what waits in the queue, has it packed in sandboxed workers, and queues the parcels.
+
+It has no network. Foreign bytes are touched in workers alone (`compress.pool`); here are only rows and file names.
+One thread, this one, uses the database; the others wait for a worker each.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import secrets
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import zstandard
+
+from appliance.clock import now_ms
+from appliance.compress.faults import DamagedSourceError, PackingFailedError, PoolClosedError
+from appliance.compress.pool import WorkerPool
+from appliance.compress.values import PackedParcel, ParcelContext, Source
+from appliance.config import UnitConfig
+from appliance.errors import ApplianceError, DiskFullError, SpoolError
+from appliance.logs import get_logger
+from appliance.model.priority import Priority
+from appliance.model.states import InstanceEvent, ParcelEvent, ParcelState
+from appliance.named_sql import NamedSql
+from appliance.store_forward.batches import Line, Waiting, lingers, may_pack
+from appliance.store_forward.database import open_database, transaction
+from appliance.store_forward.queue import beat, move_instances, move_parcel, record_event
+from appliance.store_forward.retention import Retention
+from appliance.store_forward.spool import disk_error, sync_directory
+from appliance.systemd import notify
+
+_SQL: Final = NamedSql("appliance.store_forward.sql", "pack.sql")
+_LOOK_SECONDS: Final = 0.1
+_BEAT_SECONDS: Final = 2.0
+_LINE_SECONDS: Final = 1.0
+_DISK_PAUSE_SECONDS: Final = 5.0
+_STUDIES: Final = 32  # looked at in one go; the first that may be packed is
+_RAW_ENOUGH: Final = 4  # times a parcel's size that unpacked bytes are surely enough to fill one
+_HEADER_MAX: Final = 1 << 20
+_log = get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one worker is given: rows of one study, and where the parcel goes."""
+
+    study_id: int
+    context: ParcelContext
+    rows: tuple[sqlite3.Row, ...]
+    sources: tuple[Source, ...]
+    dictionary: bytes | None
+    out: Path
+
+
+class Packing:
+    """Everything of the process but its loop."""
+
+    def __init__(self, config: UnitConfig, connection: sqlite3.Connection, pool: WorkerPool) -> None:
+        self._config, self._db, self._pool = config, connection, pool
+        self._spool = config.data / "spool"
+        self._parcels = config.data / "parcels"
+        # One more than there are workers, for a stat study that comes while all are busy.
+        self._threads = ThreadPoolExecutor(config.compress.workers + 1, thread_name_prefix="packing")
+        self._busy: dict[Future[PackedParcel], Batch] = {}
+        self._pause_until = self._line_until = 0.0
+        self._known_line = Line(parcels=0, bytes=0)
+        self._retention = Retention(config, connection)
+
+    # ------------------------------------------------------------ start and end
+
+    def recover(self) -> None:
+        """What a power cut may leave: files without a row go; a parcel whose file is gone is packed anew."""
+        rows = self._db.execute(_SQL["parcel_files"]).fetchall()
+        present = {entry.name for entry in os.scandir(self._parcels)}
+        for name in present - {row["file"] for row in rows}:
+            if name.endswith((".part", ".parcel")):
+                (self._parcels / name).unlink()
+        for row in rows:
+            if row["file"] not in present and row["state"] in {ParcelState.BUILT, ParcelState.OPEN}:
+                self._pack_anew(row["id"], row["study_id"])
+
+    def _pack_anew(self, parcel_id: int, study_id: int) -> None:
+        with transaction(self._db):
+            ids = [row["id"] for row in self._db.execute(_SQL["packed_of_parcel"], {"id": parcel_id})]
+            move_parcel(self._db, parcel_id, ParcelEvent.REFUSE)
+            move_instances(self._db, ids, InstanceEvent.UNPACK)
+            record_event(self._db, study_id, now_ms(), "packed_anew", len(ids))
+        _log.warning("parcel_file_lost", parcel=parcel_id, count=len(ids))
+
+    def close(self) -> None:
+        """Ends the workers; what they had not finished is packed after the next start."""
+        self._pool.close()
+        self._threads.shutdown(wait=True)
+        for batch in self._busy.values():
+            batch.out.unlink(missing_ok=True)
+
+    # ------------------------------------------------------------ the loop's turn
+
+    def turn(self) -> None:
+        """Queues what is finished, gives the free workers work, removes what has expired; waits a moment at most."""
+        if self._busy:
+            for future in wait(self._busy, timeout=_LOOK_SECONDS, return_when=FIRST_COMPLETED).done:
+                self._settle(future, self._busy.pop(future))
+        if time.monotonic() >= self._pause_until:
+            while batch := self._next():
+                self._busy[self._threads.submit(self._pack, batch)] = batch
+        self._retention.turn()
+        if not self._busy:
+            time.sleep(_LOOK_SECONDS)
+
+    @property
+    def status(self) -> str:
+        """For the heartbeat."""
+        if time.monotonic() < self._pause_until:
+            return "waiting for room on the disk"
+        count = sum(len(batch.rows) for batch in self._busy.values())
+        return f"packing {count} instances" if count else "idle"
+
+    def _pack(self, batch: Batch) -> PackedParcel:
+        return self._pool.pack(batch.sources, batch.context, batch.dictionary, batch.out)
+
+    # ------------------------------------------------------------ what next
+
+    def _next(self) -> Batch | None:
+        """The next batch for a free worker, if there is one."""
+        for study in self._db.execute(_SQL["studies_to_pack"], {"limit": _STUDIES}).fetchall():
+            priority = Priority(study["priority"])
+            if not self._has_worker(priority):
+                return None
+            line = self._line()
+            if not may_pack(priority, line, self._config.compress.ahead_bytes):
+                continue
+            rows = self._waiting(study["id"])
+            if rows and not self._lingers(study, rows, line):
+                return self._batch(study, rows)
+        return None
+
+    def _line(self) -> Line:
+        """As it was within the last second: after a long outage there are many studies to add up."""
+        if time.monotonic() >= self._line_until:
+            self._known_line = Line(**dict(self._db.execute(_SQL["line"]).fetchone()))
+            self._line_until = time.monotonic() + _LINE_SECONDS
+        return self._known_line
+
+    def _has_worker(self, priority: Priority) -> bool:
+        return len(self._busy) < self._config.compress.workers + (priority is Priority.STAT)
+
+    def _waiting(self, study_id: int) -> list[sqlite3.Row]:
+        busy = [row["id"] for batch in self._busy.values() for row in batch.rows]
+        values = {"study_id": study_id, "busy": json.dumps(busy), "limit": self._config.compress.parcel_instances}
+        return self._db.execute(_SQL["waiting"], values).fetchall()
+
+    def _lingers(self, study: sqlite3.Row, rows: Sequence[sqlite3.Row], line: Line) -> bool:
+        waiting = Waiting(
+            priority=Priority(study["priority"]),
+            last_received_at=study["last_received_at"],
+            oldest_received_at=min(row["received_at"] for row in rows),
+            instances=len(rows),
+            bytes=sum(row["bytes"] for row in rows),
+        )
+        limits = self._config.compress
+        return lingers(
+            waiting,
+            line,
+            now_ms(),
+            instances_max=limits.parcel_instances,
+            bytes_enough=limits.parcel_bytes * _RAW_ENOUGH,
+        )
+
+    def _batch(self, study: sqlite3.Row, rows: list[sqlite3.Row]) -> Batch:
+        keep = self._to_keep(rows)
+        return Batch(
+            study_id=study["id"],
+            context=ParcelContext(
+                study_instance_uid=study["study_instance_uid"],
+                site=self._config.site.id,
+                priority=Priority(study["priority"]),
+            ),
+            rows=tuple(rows),
+            sources=tuple(_source(self._spool, row, keep_header=row["id"] in keep) for row in rows),
+            dictionary=self._dictionary(rows[0]["series_id"]),
+            out=self._parcels / f"{secrets.token_hex(16)}.parcel",
+        )
+
+    def _to_keep(self, rows: Sequence[sqlite3.Row]) -> set[int]:
+        """The first instance of each series that has no dictionary yet."""
+        first: dict[int, int] = {}
+        for row in rows:
+            if row["pack_failures"] == 0:
+                first.setdefault(row["series_id"], row["id"])
+        return {
+            instance
+            for series, instance in first.items()
+            if self._db.execute(_SQL["has_dictionary"], {"series_id": series}).fetchone() is None
+        }
+
+    def _dictionary(self, series_id: int) -> bytes | None:
+        row = self._db.execute(_SQL["dictionary"], {"series_id": series_id}).fetchone()
+        return zstandard.ZstdDecompressor().decompress(row["header"], max_output_size=_HEADER_MAX) if row else None
+
+    # ------------------------------------------------------------ what became of it
+
+    def _settle(self, future: Future[PackedParcel], batch: Batch) -> None:
+        try:
+            packed = future.result()
+        except PoolClosedError:
+            return
+        except DamagedSourceError as error:
+            self._quarantine(batch.rows[error.index], error)
+        except PackingFailedError as error:
+            self._blame(batch.rows[error.index], error)
+        except DiskFullError as error:
+            self._wait_for_the_disk(error)
+        except OSError as error:
+            self._wait_for_the_disk(disk_error(error))
+        else:
+            self._queue(batch, packed)
+
+    def _queue(self, batch: Batch, packed: PackedParcel) -> None:
+        """Commits the parcel, unless one of its instances went another way meanwhile."""
+        ids = [row["id"] for row in batch.rows[: packed.instances]]
+        with transaction(self._db):
+            waiting = self._db.execute(_SQL["still_waiting"], {"ids": json.dumps(ids)}).fetchone()[0]
+            if waiting == len(ids):
+                self._add(batch, packed, ids, now_ms())
+        if waiting != len(ids):
+            batch.out.unlink(missing_ok=True)
+
+    def _add(self, batch: Batch, packed: PackedParcel, ids: list[int], now: int) -> None:
+        parcel = {
+            "study_id": batch.study_id,
+            "digest": packed.digest,
+            "bytes": packed.bytes,
+            "data_bytes": packed.data_bytes,
+            "instances": packed.instances,
+            "file": batch.out.name,
+            "now": now,
+        }
+        parcel_id = self._db.execute(_SQL["add_parcel"], parcel).lastrowid
+        self._db.execute(_SQL["put_into_parcel"], {"ids": json.dumps(ids), "parcel_id": parcel_id})
+        move_instances(self._db, ids, InstanceEvent.PACK)
+        for header in packed.headers:
+            values = {
+                "series_id": batch.rows[header.index]["series_id"],
+                "parcel_id": parcel_id,
+                "digest": header.digest,
+                "header": zstandard.ZstdCompressor().compress(header.header),
+            }
+            self._db.execute(_SQL["add_dictionary"], values)
+        event = {"study_id": batch.study_id, "now": now, "count": len(ids)}
+        if not self._db.execute(_SQL["extend_event"], event).rowcount:
+            record_event(self._db, batch.study_id, now, "packed", len(ids))
+
+    def _blame(self, row: sqlite3.Row, error: PackingFailedError) -> None:
+        """Once: it goes plain. Again: a person must help."""
+        _log.warning("packing_failed", instance=row["id"], reason=error.reason, attempt=row["pack_failures"] + 1)
+        if row["pack_failures"] > 0:
+            self._quarantine(row, error)
+            return
+        with transaction(self._db):
+            self._db.execute(_SQL["count_failure"], {"id": row["id"]})
+
+    def _quarantine(self, row: sqlite3.Row, error: ApplianceError) -> None:
+        with transaction(self._db):
+            found = self._db.execute(_SQL["failing"], {"id": row["id"]}).fetchone()
+            if found is None:
+                return
+            self._db.execute(_SQL["set_reason"], {"id": row["id"], "reason": error.id})
+            move_instances(self._db, [row["id"]], InstanceEvent.QUARANTINE)
+            record_event(self._db, found["study_id"], now_ms(), "quarantined", 1, error.id)
+        _log.error("quarantined", instance=row["id"], error_id=error.id)
+
+    def _wait_for_the_disk(self, error: ApplianceError) -> None:
+        self._pause_until = time.monotonic() + _DISK_PAUSE_SECONDS
+        _log.error("parcel_not_written", error_id=error.id, reason=error.message)
+
+
+def _source(spool: Path, row: sqlite3.Row, *, keep_header: bool) -> Source:
+    path = spool / row["file"]
+    size = path.stat().st_size if path.exists() else 0
+    return Source(
+        path=path,
+        data_offset=max(0, size - row["bytes"]),  # a Part 10 file ends with its data set
+        bytes=row["bytes"],
+        digest=row["digest"],
+        transfer_syntax_uid=row["transfer_syntax_uid"],
+        sop_class_uid=row["sop_class_uid"],
+        sop_instance_uid=row["sop_instance_uid"],
+        received_at=row["received_at"],
+        calling_ae=row["calling_ae"],
+        plain=row["pack_failures"] > 0,
+        keep_header=keep_header,
+    )
+
+
+@contextlib.contextmanager
+def _alone(parcels: Path) -> Iterator[None]:
+    """Only one packing process may use a data directory."""
+    try:
+        parcels.mkdir(mode=0o750, parents=True, exist_ok=True)
+        sync_directory(parcels.parent)
+        lock = os.open(parcels / "compress.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    except OSError as error:
+        raise disk_error(error) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        raise SpoolError("Another `appliance compress` uses this data directory", hint="End it first.") from error
+    finally:
+        os.close(lock)
+
+
+def run(config: UnitConfig, stop: threading.Event) -> None:
+    """Packs until `stop` is set. Raises ApplianceError when it can't go on."""
+    with (
+        _alone(config.data / "parcels"),
+        contextlib.closing(open_database(config.data)) as connection,
+        WorkerPool(config.compress) as pool,
+    ):
+        packing = Packing(config, connection, pool)
+        packing.recover()
+        notify("READY=1", "STATUS=packing")
+        try:
+            _serve(packing, connection, stop)
+        finally:
+            notify("STOPPING=1")
+            packing.close()
+
+
+def _serve(packing: Packing, connection: sqlite3.Connection, stop: threading.Event) -> None:
+    next_beat = 0.0
+    while not stop.is_set():
+        packing.turn()
+        if time.monotonic() >= next_beat:
+            with transaction(connection):
+                beat(connection, "compress", now_ms(), packing.status)
+            notify("WATCHDOG=1", f"STATUS={packing.status}")
+            next_beat = time.monotonic() + _BEAT_SECONDS
