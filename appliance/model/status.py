@@ -52,6 +52,7 @@ class LineFacts(msgspec.Struct, frozen=True, kw_only=True):
     up: bool = False
     since: int | None = None  # of this state; Unix ms
     rate: float = 0.0  # bytes a second; 0: not measured yet
+    rate_spread: float = 0.25  # its relative deviation
     hub_seen_at: int | None = None  # None: never
     hub_name: str = ""
     clock_offset_ms: int | None = None  # the hub's clock minus ours

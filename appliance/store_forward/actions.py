@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from typing import Literal
 
 import msgspec
 
@@ -15,6 +16,7 @@ from appliance.errors import NotFoundError
 from appliance.model.priority import Priority
 from appliance.model.states import InstanceEvent
 from appliance.named_sql import NamedSql
+from appliance.store_forward import devices
 from appliance.store_forward.queue import move_instances, record_event
 
 _SQL = NamedSql("appliance.store_forward.sql", "page.sql")
@@ -89,25 +91,39 @@ def check_conflicts(connection: sqlite3.Connection, study_id: int, by: Actor, at
     record(connection, by, "check_conflicts", at, study_id=study_id)
 
 
-def decide_device(connection: sqlite3.Connection, device_id: int, decision: str, by: Actor, at: int) -> None:
-    """Lets a device send (`allowed`) or not (`refused`). Raises NotFoundError."""
-    device = connection.execute(_SQL["device"], {"device_id": device_id}).fetchone()
-    if device is None:
-        raise NotFoundError("There is no such device.")
-    values = {"device_id": device_id, "decision": decision, "at": at, "by": by.name}
-    connection.execute(_SQL["decide_device"], values)
-    detail = f"{decision}: {device['calling_ae']} at {device['address']}"
-    record(connection, by, "decide_device", at, detail=detail)
+def decide_device(
+    connection: sqlite3.Connection, device_id: int, decision: Literal["allowed", "refused"], by: Actor, at: int
+) -> None:
+    """Lets a device send, or not; its name and priority stay. Raises NotFoundError."""
+    device = _device(connection, device_id)
+    devices.decide(
+        connection,
+        device_id,
+        decision,
+        by=by.name,
+        at=at,
+        name=device["name"],
+        settle_ms=device["settle_ms"],
+        priority=Priority(device["priority"]),
+    )
+    record(connection, by, "decide_device", at, detail=f"{decision}: {device['calling_ae']} at {device['address']}")
 
 
 def describe_device(
     connection: sqlite3.Connection, device_id: int, name: str, priority: Priority, by: Actor, at: int
 ) -> None:
-    """Sets the name that people see and the priority its studies start with. Raises NotFoundError."""
+    """Sets the name that people see, and the priority that its studies start with. Raises NotFoundError."""
+    _device(connection, device_id)
     values = {"device_id": device_id, "name": name, "priority": int(priority)}
-    if connection.execute(_SQL["describe_device"], values).rowcount != 1:
-        raise NotFoundError("There is no such device.")
+    connection.execute(_SQL["describe_device"], values)
     record(connection, by, "describe_device", at, detail=f"{device_id}: {name}, {priority.word}")
+
+
+def _device(connection: sqlite3.Connection, device_id: int) -> sqlite3.Row:
+    row: sqlite3.Row | None = connection.execute(_SQL["device"], {"device_id": device_id}).fetchone()
+    if row is None:
+        raise NotFoundError("There is no such device.")
+    return row
 
 
 def dismiss_refused(connection: sqlite3.Connection, refused_id: int, by: Actor, at: int) -> None:

@@ -77,12 +77,21 @@ class StudyLine(msgspec.Struct, frozen=True, kw_only=True):
     status: StudyStatus
 
 
+class Event(msgspec.Struct, frozen=True):
+    """One row of a study's timeline. `at` in Unix ms."""
+
+    at: int
+    kind: str
+    count: int
+    detail: str
+
+
 class StudyPage(msgspec.Struct, frozen=True, kw_only=True):
     """All that the page of one study shows. `events` are the latest, newest first."""
 
     line: StudyLine
     series: list[sqlite3.Row]
-    events: list[sqlite3.Row]
+    events: list[Event]
     quarantined: list[sqlite3.Row]
     conflicts: list[sqlite3.Row]
 
@@ -123,7 +132,7 @@ def find_study(connection: sqlite3.Connection, study_id: int, now: int) -> Study
     return StudyPage(
         line=lines[0],
         series=rows("series_of_study"),
-        events=rows("events_of_study"),
+        events=[Event(*row) for row in rows("events_of_study")],
         quarantined=rows("quarantined_of_study"),
         conflicts=rows("conflicts_of_study"),
     )
@@ -182,6 +191,7 @@ def read_line(connection: sqlite3.Connection) -> LineFacts:
         up=bool(row["up"]),
         since=row["since"],
         rate=row["rate"],
+        rate_spread=row["rate_spread"],
         hub_seen_at=row["hub_seen_at"],
         hub_name=row["hub_name"],
         clock_offset_ms=row["clock_offset_ms"],

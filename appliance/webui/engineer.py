@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
@@ -47,7 +47,7 @@ def devices() -> str:
 
 @blueprint.post("/devices/<int:device_id>/<any(allowed, refused):decision>")
 @needs_engineer
-def decide(device_id: int, decision: str) -> Response:
+def decide(device_id: int, decision: Literal["allowed", "refused"]) -> Response:
     """Lets a device send, or not."""
     with transaction(db()):
         actions.decide_device(db(), device_id, decision, context.actor(), now())

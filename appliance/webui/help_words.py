@@ -64,7 +64,7 @@ ERRORS: Final[dict[str, tuple[LazyString, LazyString]]] = {
         _l("Call the engineer now: a dying disk must be replaced. Send the images again from the modality."),
     ),
     "E301": (
-        _l("They are not readable DICOM images."),
+        _l("Not readable as DICOM."),
         _l("Export them again from the modality as DICOM and send those. If it happens again, call its service."),
     ),
     "E302": (
@@ -72,28 +72,28 @@ ERRORS: Final[dict[str, tuple[LazyString, LazyString]]] = {
         _l("Check that it is a DICOM device and set to this box's address and port; its service can see its log."),
     ),
     "E303": (
-        _l("The images are not the ones that the modality announced."),
+        _l("Not what the modality announced."),
         _l("Send them again. If it happens again, the modality's service must mend its DICOM output."),
     ),
     "E304": (
-        _l("An object is larger than this box accepts."),
+        _l("Larger than this box accepts."),
         _l("An engineer can raise the limit dicom.max_object_bytes if such objects are expected."),
     ),
     "E401": (
-        _l("The hub could not use the packed images, three times over."),
+        _l("The hub could not use what was packed, three times over."),
         _l("Press “Send again”: they are packed anew. If it comes back, call the engineer."),
     ),
     "E402": (
-        _l("The hub could not use the packed images, three times over."),
+        _l("The hub could not use what was packed, three times over."),
         _l("Press “Send again”: they are packed anew. If it comes back, call the engineer."),
     ),
     "E403": (
-        _l("They could not be packed."),
+        _l("Packing failed."),
         _l("Press “Send again”. If it comes back, send the study again from the modality and call the engineer."),
     ),
 }
 _OTHER: Final = (
-    _l("Something is wrong with them."),
+    _l("Something is wrong."),
     _l("Send them again from the modality. If it happens again, tell the engineer the number of this problem."),
 )
 
@@ -207,18 +207,18 @@ def _unknown_device(item: HelpItem, now: int, engineer: bool) -> HelpLine:
 def _refused_store(item: HelpItem, now: int, _engineer: bool) -> HelpLine:
     what, todo = error_words(item.code)
     title = _n(
-        "Something that %(name)s sent was refused. %(what)s",
-        "%(count)s times something that %(name)s sent was refused. %(what)s",
+        "%(name)s (%(address)s) sent something that was refused. %(what)s",
+        "%(name)s (%(address)s) sent something that was refused, %(count)s times. %(what)s",
         item.count,
         count=number(item.count),
         name=clean(item.name),
+        address=clean(item.address),
         what=what,
     )
     return HelpLine(
         kind=item.kind,
         title=title,
         todo=todo,
-        about=clean(item.address),
         when=moment(item.at, now),
         buttons=(Button(_("Done, take it off the list"), url_for("studies.dismiss", refused_id=item.row)),),
     )

@@ -31,8 +31,11 @@ def select_language() -> str:
 
 
 def _locale() -> Locale:
+    """For dates and numbers: English without a country is the world's, not that of the United States."""
     locale: Locale | None = get_locale()
-    return locale or Locale.parse("en")
+    if locale is None or str(locale) == "en":
+        return Locale.parse("en_001")
+    return locale
 
 
 def direction() -> str:

@@ -27,8 +27,8 @@ class PageServer:
     """The listening page. `port` is the one it got, which matters when the configuration says 0."""
 
     def __init__(self, config: UnitConfig) -> None:
-        """Binds the address. Raises ListenError when it can't, DatabaseError when the queue can't be opened."""
-        self._database = open_database(config.data)
+        """Binds the address. Raises ListenError when it can't."""
+        self._data = config.data
         self._sockets: dict[int, Any] = {}
         try:
             self._server = create_server(
@@ -47,29 +47,29 @@ class PageServer:
                 clear_untrusted_proxy_headers=True,
             )
         except (OSError, ValueError) as error:
-            self._database.close()
             raise ListenError(f"web: {config.web.bind}:{config.web.port} can't be listened on: {error}") from error
         listeners = getattr(self._server, "effective_listen", None)
         self.port = int(listeners[0][1] if listeners else self._server.effective_port)
 
     def serve(self, stop: threading.Event) -> None:
-        """Answers until `stop` is set."""
+        """Answers until `stop` is set, and beats. Raises DatabaseError."""
         beaten = 0
+        database = open_database(self._data)
         try:
             while not stop.is_set():
                 self._server.asyncore.loop(timeout=_TICK_SECONDS, use_poll=True, map=self._sockets, count=1)
                 if abs(now_ms() - beaten) >= _BEAT_MS:
                     beaten = now_ms()
-                    beat(self._database, "web", beaten, f"port {self.port}")
+                    beat(database, "web", beaten, f"port {self.port}")
         finally:
             self.close()
+            database.close()
 
     def close(self) -> None:
         """Closes every connection; requests that are being answered may end."""
         self._server.task_dispatcher.shutdown()
         for channel in list(self._sockets.values()):
             channel.close()
-        self._database.close()
 
 
 def run(config: UnitConfig, stop: threading.Event) -> None:

@@ -143,9 +143,7 @@ def show(study_id: int) -> str:
         "study.html",
         page=page,
         row=row,
-        events=[
-            (event["at"], timeline.event_words(event["kind"], event["count"], event["detail"])) for event in page.events
-        ],
+        events=[(event.at, timeline.event_words(event)) for event in timeline.gather(page.events)],
         problems=[(item["count"], *help_words.error_words(item["reason"])) for item in page.quarantined],
         priorities=[(p, words.PRIORITIES[p], words.PRIORITY_MEANINGS[p]) for p in Priority],
         unchecked=page.line.conflicts + page.line.identity_conflict > page.line.conflicts_checked,

@@ -5,16 +5,79 @@ A process records an event as a word, a count and a detail; the sentence for eac
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from flask_babel.speaklater import LazyString
 
 from appliance.model.priority import Priority
+from appliance.store_forward.views import Event
+from appliance.webui.help_words import error_words
 from appliance.webui.language import number
 from appliance.webui.names import clean
 from appliance.webui.say import _, _l, _n
 from appliance.webui.words import PRIORITIES
+
+_COUNTED: Final = frozenset({"received", "packed", "delivered"})
+_TOGETHER_MS: Final = 15 * 60_000
+
+
+def gather(events: Iterable[Event]) -> list[Event]:
+    """Events, newest first, with those that come once a parcel added up: one line for a quarter of an hour."""
+    lines: list[Event] = []
+    open_at: dict[str, int] = {}  # kind → place in `lines` of the line that older ones of it may join
+    for event in events:
+        place = open_at.get(event.kind)
+        if place is not None and abs(lines[place].at - event.at) <= _TOGETHER_MS:
+            joined = lines[place]
+            lines[place] = Event(joined.at, joined.kind, joined.count + event.count, joined.detail)
+            continue
+        if event.kind in _COUNTED:
+            open_at[event.kind] = len(lines)
+        lines.append(event)
+    return lines
+
+
+def _received_first(_count: int, _detail: str) -> str:
+    return _("The first image came, and was safe on this box.")
+
+
+def _received(count: int, _detail: str) -> str:
+    return _n("%(n)s image came.", "%(n)s images came.", count, n=number(count))
+
+
+def _packed(count: int, _detail: str) -> str:
+    return _n("%(n)s image was packed and checked.", "%(n)s images were packed and checked.", count, n=number(count))
+
+
+def _packed_anew(count: int, _detail: str) -> str:
+    return _n("%(n)s image is packed anew.", "%(n)s images are packed anew.", count, n=number(count))
+
+
+def _delivered(count: int, _detail: str) -> str:
+    return _n("The hub verified %(n)s image.", "The hub verified %(n)s images.", count, n=number(count))
+
+
+def _delivered_all(count: int, _detail: str) -> str:
+    return _n(
+        "The whole study, %(n)s image, is at the hub.",
+        "The whole study, %(n)s images, is at the hub.",
+        count,
+        n=number(count),
+    )
+
+
+def _quarantined(count: int, detail: str) -> str:
+    kept = _n("%(n)s image is kept back.", "%(n)s images are kept back.", count, n=number(count))
+    return f"{kept} {error_words(detail)[0]}"
+
+
+def _conflict(_count: int, _detail: str) -> str:
+    return _("An image came again with different content; both are kept.")
+
+
+def _identity_conflict(_count: int, _detail: str) -> str:
+    return _("An image of another patient came under this study; it is kept.")
 
 
 def _priority(_count: int, detail: str) -> str:
@@ -24,11 +87,11 @@ def _priority(_count: int, detail: str) -> str:
 
 def _send_again(count: int, detail: str) -> str:
     return _n(
-        "%(who)s asked to send %(count)s image again.",
-        "%(who)s asked to send %(count)s images again.",
+        "%(who)s asked to send %(n)s image again.",
+        "%(who)s asked to send %(n)s images again.",
         count,
         who=clean(detail),
-        count=number(count),
+        n=number(count),
     )
 
 
@@ -37,16 +100,25 @@ def _conflicts_checked(_count: int, detail: str) -> str:
 
 
 EVENTS: Final[dict[str, Callable[[int, str], str]]] = {
+    "received_first": _received_first,
+    "received": _received,
+    "packed": _packed,
+    "packed_anew": _packed_anew,
+    "delivered": _delivered,
+    "delivered_all": _delivered_all,
+    "quarantined": _quarantined,
+    "conflict": _conflict,
+    "identity_conflict": _identity_conflict,
     "priority": _priority,
     "send_again": _send_again,
     "conflicts_checked": _conflicts_checked,
 }
 
 
-def event_words(kind: str, count: int, detail: str) -> str:
+def event_words(event: Event) -> str:
     """One line of a study's timeline; the bare word for an event of a later release."""
-    words = EVENTS.get(kind)
-    return words(count, detail) if words else clean(f"{kind} {count or ''} {detail}")
+    words = EVENTS.get(event.kind)
+    return words(event.count, event.detail) if words else clean(f"{event.kind} {event.count or ''} {event.detail}")
 
 
 ACTIONS: Final[dict[str, LazyString]] = {

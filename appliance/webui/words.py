@@ -114,14 +114,14 @@ def eta_words(status: StudyStatus, link: LineFacts, now: int) -> str:
     """When it will all be there; empty while that is not known."""
     if status.bytes_to_go is None or not link.up:
         return ""
-    return _eta(estimate(status.bytes_to_go, link.rate), now)
+    return _eta(estimate(status.bytes_to_go, link.rate, link.rate_spread), now)
 
 
 def backlog_words(backlog: int | None, link: LineFacts, now: int) -> str:
     """When all that waits on this box will be there; empty while that is not known."""
     if not backlog or not link.up:
         return ""
-    return _eta(estimate(backlog, link.rate), now)
+    return _eta(estimate(backlog, link.rate, link.rate_spread), now)
 
 
 def _eta(eta: Eta | None, now: int) -> str:
@@ -150,7 +150,7 @@ class Banner(msgspec.Struct, frozen=True):
     """The first sentence of the page."""
 
     text: str
-    tone: str  # good, wait, bad: its colour and its icon
+    tone: str  # good, move, wait, bad: its colour and its icon
 
 
 def banner(sentence: BoxSentence, counts: BoxCounts, link: LineFacts, backlog: int | None, now: int) -> Banner:
@@ -160,7 +160,7 @@ def banner(sentence: BoxSentence, counts: BoxCounts, link: LineFacts, backlog: i
     texts: dict[BoxSentence, Callable[[], tuple[str, str]]] = {
         BoxSentence.NOTHING_YET: lambda: (_("No study has come today yet. The line is up."), "good"),
         BoxSentence.ALL_AT_HUB: lambda: (_all_at_hub(counts.today), "good"),
-        BoxSentence.ON_THEIR_WAY: lambda: (_on_their_way(counts, link, backlog, now), "wait"),
+        BoxSentence.ON_THEIR_WAY: lambda: (_on_their_way(counts, link, backlog, now), "move"),
         BoxSentence.LINE_DOWN: lambda: (
             _("The line has been down since %(time)s.", time=since) + " " + waiting,
             "wait",

@@ -139,14 +139,11 @@ WHERE study_id = :study_id AND state = 'delivered' AND superseded_at IS NULL
 -- name: check_conflicts
 UPDATE study SET conflicts_checked = conflicts + identity_conflict WHERE id = :study_id
 
--- name: decide_device
-UPDATE device SET decision = :decision, decided_at = :at, decided_by = :by WHERE id = :device_id
-
 -- name: describe_device
 UPDATE device SET name = :name, priority = :priority WHERE id = :device_id
 
 -- name: device
-SELECT calling_ae, address FROM device WHERE id = :device_id
+SELECT calling_ae, address, name, settle_ms, priority FROM device WHERE id = :device_id
 
 -- name: dismiss_refused
 UPDATE refused_store SET dismissed_at = :at WHERE id = :refused_id AND dismissed_at IS NULL
