@@ -51,6 +51,7 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
     except Exception as error:  # noqa: BLE001
         log.error("a request failed", exception=type(error).__name__, method=request.method, reason=str(error))
         response = refusal(500, "The hub made a mistake; this request changed nothing")
+    response.headers["Server"] = "appliance"
     if request.path.startswith("/v1/uploads"):
         response.headers.setdefault(RESUMABLE, TUS_VERSION)
     return response

@@ -10,8 +10,12 @@ from typing import BinaryIO, Final
 
 from appliance.compress.pool import WorkerPool
 from appliance.compress.values import RestoredInstance
+from appliance.errors import DamagedFileError
+from appliance.hub.index.studies import StoredInstance
+from appliance.hub.store import Store
 
 _COPY: Final = 1 << 20
+DAMAGED: Final = "Run `appliance hub verify`; have the hub's disk checked, and ask the site to send the study again."
 
 
 class Form(StrEnum):
@@ -42,6 +46,29 @@ class Archiver:
         with item.file.open("rb") as opened:
             digest, size = digest_of(opened)
         return Prepared(Form.AS_RECEIVED, item.file, digest, size)
+
+
+class Retriever:
+    """Gets instances out of the archive into local files. Blocking. Each raises DamagedFileError."""
+
+    def __init__(self, store: Store, pool: WorkerPool) -> None:
+        self._store, self._pool = store, pool
+
+    def exact(self, one: StoredInstance, to: Path) -> None:
+        """A Part 10 file whose data set has the bytes that the modality sent."""
+        self._fetch(one, to)
+
+    def transcoded(self, one: StoredInstance, to: Path) -> str:
+        """A Part 10 file in JPEG 2000 Lossless when the pixels allow it; returns its transfer syntax."""
+        self._fetch(one, to)
+        return one.transfer_syntax_uid
+
+    def _fetch(self, one: StoredInstance, to: Path) -> None:
+        """The archived file, compared with what was filed."""
+        self._store.fetch(one.stored_key, to)
+        with to.open("rb") as file:
+            if digest_of(file) != (one.stored_digest, one.stored_bytes):
+                raise DamagedFileError("The archive's copy of an instance is damaged", hint=DAMAGED)
 
 
 def digest_of(stream: BinaryIO) -> tuple[bytes, int]:

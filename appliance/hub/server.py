@@ -15,7 +15,7 @@ from typing import Final
 from aiohttp import web
 
 from appliance.config import HubConfig
-from appliance.errors import ConfigError, DatabaseError
+from appliance.errors import ConfigError, DatabaseError, ListenError
 from appliance.hub import answers, uploads
 from appliance.hub.access import answer_errors, require_site
 from appliance.hub.checking import Checking
@@ -71,7 +71,7 @@ class Hub:
         self._closing = ExitStack()
 
     async def start(self) -> None:
-        """Listens, and takes up what was left when the hub last ended. Raises ConfigError, DatabaseError."""
+        """Listens, and takes up what was left when the hub last ended. Raises ListenError, DatabaseError."""
         try:
             await self._start()
         except BaseException:
@@ -106,7 +106,9 @@ class Hub:
         try:
             listener = listening_socket(self.address, self.config.hub.port)
         except OSError as error:
-            raise ConfigError(f"hub.bind: can't listen on {self.address}: {error.strerror}") from error
+            raise ListenError(
+                f"The hub can't listen on {self.address}:{self.config.hub.port}: {error.strerror}"
+            ) from error
         await self._runner.setup()
         guard = Guard(self._runner.server)  # type: ignore[arg-type]
         self._server = await asyncio.get_running_loop().create_server(guard, sock=listener)

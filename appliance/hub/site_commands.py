@@ -1,0 +1,138 @@
+"""`appliance hub site …`: which sites may upload."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import click
+import msgspec
+import sqlalchemy.exc
+
+from appliance import clock, terminal
+from appliance.config import load_hub
+from appliance.errors import UsageError
+from appliance.hub.audit import note
+from appliance.hub.credentials import new_secret
+from appliance.hub.index import sites
+from appliance.hub.index.database import Index
+
+_SITE_ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,31}", re.ASCII)
+_as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object; docs/reference/cli.md.")
+_secret_file = click.option(
+    "--secret-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the secret to this new file, which only you can read, and print nothing of it.",
+)
+
+
+@click.group()
+def site() -> None:
+    """Sites that may upload: add, list, renew, revoke."""
+
+
+@contextmanager
+def _index(config_path: Path) -> Iterator[Index]:
+    index = Index.open(load_hub(config_path))
+    try:
+        yield index
+    finally:
+        index.close()
+
+
+@site.command()
+@click.argument("site_id", metavar="ID")
+@click.option("--name", help="Name as people say it; without it the id.")
+@_secret_file
+@_as_json
+@click.pass_obj
+def add(config_path: Path, site_id: str, name: str | None, secret_file: Path | None, as_json: bool) -> None:
+    """Add a site and print its secret, once."""
+    if not _SITE_ID.fullmatch(site_id):
+        raise UsageError("The ID of a site is made of a-z, 0-9 and '-', at most 32, and begins with a letter or digit")
+    if name is not None and len(name) > 200:
+        raise UsageError("The name of a site has at most 200 characters")
+    secret, digest = new_secret(site_id)
+    with _index(config_path) as index:
+        try:
+            with index.write() as connection:
+                sites.add(connection, site_id, name or site_id, digest, clock.now_ms())
+                note(connection, "site.add", detail=site_id)
+                _hand_out(site_id, secret, secret_file, as_json=as_json)
+        except sqlalchemy.exc.IntegrityError as error:
+            hint = f"`appliance hub site renew {site_id}` gives it another secret."
+            raise UsageError(f"There is a site {site_id!r} already", hint=hint) from error
+
+
+@site.command()
+@click.argument("site_id", metavar="ID")
+@_secret_file
+@_as_json
+@click.pass_obj
+def renew(config_path: Path, site_id: str, secret_file: Path | None, as_json: bool) -> None:
+    """Give a site another secret; the old one ends at once. A revoked site is let in again."""
+    secret, digest = new_secret(site_id)
+    with _index(config_path) as index, index.write() as connection:
+        sites.renew(connection, site_id, digest, clock.now_ms())
+        note(connection, "site.renew", detail=site_id)
+        _hand_out(site_id, secret, secret_file, as_json=as_json)
+
+
+@site.command()
+@click.argument("site_id", metavar="ID")
+@click.pass_obj
+def revoke(config_path: Path, site_id: str) -> None:
+    """Shut a site out, at once and in the middle of a transfer. What it sent stays."""
+    with _index(config_path) as index, index.write() as connection:
+        sites.revoke(connection, site_id, clock.now_ms())
+        note(connection, "site.revoke", detail=site_id)
+    click.echo(f"{site_id} may no longer upload", err=True)
+
+
+@site.command("list")
+@_as_json
+@click.pass_obj
+def list_(config_path: Path, as_json: bool) -> None:
+    """List the sites, and when each was last heard of."""
+    with _index(config_path) as index, index.read() as connection:
+        found = sites.every(connection)
+    if as_json:
+        shown = ("id", "name", "created_at", "renewed_at", "revoked_at", "seen_at")
+        facts = [{key: getattr(one, key) for key in shown} for one in found]
+        click.echo(msgspec.json.encode({"sites": facts}).decode())
+    elif found:
+        now = clock.now_ms()
+        rows = [(one.id, one.name, _seen(one, now), "revoked" if one.revoked_at else "") for one in found]
+        click.echo(terminal.table(("site", "name", "last seen (UTC)", ""), rows))
+    else:
+        click.echo("No site may upload yet: appliance hub site add ID --name NAME", err=True)
+
+
+def _seen(one: sites.Site, now: int) -> str:
+    return terminal.moment(one.seen_at, now) if one.seen_at else "never"
+
+
+def _hand_out(site_id: str, secret: str, secret_file: Path | None, *, as_json: bool) -> None:
+    """Called inside the transaction: when the secret can't be handed out, it is not the site's."""
+    if secret_file:
+        _write_secret(secret_file, secret)
+        click.echo(f"The secret of {site_id} is in {secret_file}", err=True)
+    elif as_json:
+        click.echo(msgspec.json.encode({"site": site_id, "secret": secret}).decode())
+    else:
+        click.echo(secret)
+        click.echo("It is shown only now; the hub keeps a hash of it. Put it into the unit's secret file.", err=True)
+
+
+def _write_secret(path: Path, secret: str) -> None:
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(secret + "\n")
+    except OSError as error:
+        hint = "Name a file that is not there yet, in a directory that you may write."
+        raise UsageError(f"{path} can't be written: {error.strerror}", hint=hint) from error
