@@ -1,7 +1,7 @@
 -- What the page, `appliance status` and `appliance doctor` read, and the few changes that a person makes.
 
 -- name: pick_studies
--- Ids of one page of studies, newest first, after the place (:before_at, :before_id). {state} is one of the state_ conditions.
+-- Ids of one page of studies, newest first, after the place (:before_at, :before_id). The braces take one of the state_ conditions.
 SELECT s.id FROM study AS s
 WHERE (s.last_received_at, s.id) < (:before_at, :before_id)
   AND s.last_received_at >= :from_at AND s.last_received_at < :until_at
