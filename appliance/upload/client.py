@@ -155,7 +155,7 @@ class Upload:
         if answer.status in {HTTPStatus.NOT_FOUND, HTTPStatus.GONE} and self.state is not State.CREATING:
             self._apply(Event.GONE)
             return None
-        fault = _fault_of(answer.status)
+        fault = fault_of(answer.status)
         if (
             fault is Fault.CONTENT and self.state is State.ASKING
         ):  # a HEAD has no content: it is the upload that is wrong
@@ -207,7 +207,8 @@ def _request(method: str, target: str, extra: dict[str, str], offset: int | None
     )
 
 
-def _fault_of(status: int) -> Fault:
+def fault_of(status: int) -> Fault:
+    """What an answer that is no success says is wrong."""
     if status in {408, 409, 499} or status < 400:  # 409: our offset was not the hub's; ask. A redirect is not followed
         return Fault.LINK
     if status in _NOT_THE_BYTES:

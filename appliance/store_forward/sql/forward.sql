@@ -38,7 +38,7 @@ WHERE id = :id
 
 -- name: to_verify
 -- The next :limit parcels after :after that wait for the hub's verdict, but those of :excluded (JSON array).
-SELECT id, study_id, digest, bytes, file, upload_url, refusals FROM parcel
+SELECT id, study_id, digest, bytes, file, upload_url, hub_offset, refusals FROM parcel
 WHERE state = 'uploaded' AND id > :after AND id NOT IN (SELECT value FROM json_each(:excluded))
 ORDER BY id LIMIT :limit
 
@@ -89,7 +89,7 @@ WHERE delivered_at IS NOT NULL AND whole_at IS NULL AND abs(:now - last_received
 LIMIT 100
 
 -- name: call_whole
-UPDATE study SET whole_at = :now WHERE id = :id
+UPDATE study SET whole_at = :now WHERE id = :id AND delivered_at IS NOT NULL AND whole_at IS NULL
 
 -- name: link
 SELECT up, since, rate, round_trip_ms, hub_seen_at, hub_name, clock_offset_ms, problem FROM link WHERE id = 1

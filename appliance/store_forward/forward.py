@@ -1,0 +1,130 @@
+"""The forward process: it alone speaks to the hub. Sends parcels in turn, and takes receipts.
+
+One body at a time is on the line; opening uploads, awaiting answers and verdicts goes on beside it, so that a round
+trip never leaves the line idle. `schedule` says which parcel, `upload.client` what to ask, `model.retry` when again,
+`verdicts` what an answer means; `sender`, `verdict_desk` and `hub_line` are the tasks around them. Anything may be
+cut at any point: what is known is in the queue, and what the hub holds is asked of the hub.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from appliance.clock import now_ms
+from appliance.config import UnitConfig, read_secret
+from appliance.errors import DatabaseError, HubRefusedError, LinkError
+from appliance.link.tunnel import find_way
+from appliance.logs import configure, get_logger
+from appliance.store_forward.database import open_database
+from appliance.store_forward.desk import Desk
+from appliance.store_forward.hub_line import HubLine
+from appliance.store_forward.outbox import LinkRow, Outbox
+from appliance.store_forward.sender import Sender
+from appliance.store_forward.transport import HubClient
+from appliance.store_forward.verdict_desk import VerdictDesk
+
+LOOK_SECONDS: Final = 0.1  # how soon a stat study that comes in is seen
+REPORT_SECONDS: Final = 1.0
+BEAT_SECONDS: Final = 2.0
+
+log = get_logger()
+
+
+def run(config: UnitConfig, stop: threading.Event) -> None:
+    """Sends until `stop` is set. Raises ConfigError when there is no way to the hub that stays in the tunnel, or no
+    secret; DatabaseError when the queue can't be written.
+    """
+    configure("forward")
+    way = find_way(config.hub)
+    hub = HubClient(way, config.hub, read_secret(config))
+    try:
+        asyncio.run(_run(config, hub, way.path, stop))
+    except* (sqlite3.Error, DatabaseError) as group:
+        raise DatabaseError(f"The queue can't be used: {group.exceptions[0]}") from group
+
+
+async def _run(config: UnitConfig, hub: HubClient, base: str, stop: threading.Event) -> None:
+    with ThreadPoolExecutor(1, "outbox") as thread:
+        loop = asyncio.get_running_loop()
+        desk = Desk(await loop.run_in_executor(thread, Outbox, config.data), thread)
+        try:
+            await Forward(config, hub, desk, base).run(stop)
+        finally:
+            await hub.close()
+            await desk.do(desk.outbox.close)
+
+
+class Forward:
+    """The tasks of this process and what they share: `wake` (the turn may have changed) and `uploaded`."""
+
+    def __init__(self, config: UnitConfig, hub: HubClient, desk: Desk, base: str) -> None:
+        self._config, self._hub, self._desk, self._base = config, hub, desk, base
+        self._wake, self._uploaded = asyncio.Event(), asyncio.Event()
+        self._reported: LinkRow | None = None
+        self._beaten = 0.0
+
+    async def run(self, stop: threading.Event) -> None:
+        """Until `stop` is set. What is under way is then cut; the hub keeps what it got."""
+        before = await self._desk.do(self._desk.outbox.link)
+        self._line = HubLine(self._config, self._hub, self._base, before, self._wake)
+        self._sender = Sender(
+            self._hub,
+            self._line,
+            self._desk,
+            self._base,
+            self._config.hub.retry_seconds_max,
+            wake=self._wake,
+            uploaded=self._uploaded,
+        )
+        verdicts = VerdictDesk(self._line, self._desk, self._base, uploaded=self._uploaded, wake=self._wake)
+        log.info("forward starts", interface=self._config.hub.interface)
+        work = (self._line.keep(), self._hub.measure(), self._sender.run(), verdicts.run(), self._report_for_ever())
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one) for one in work]
+            await self._look_until(stop)
+            for task in tasks:
+                task.cancel()
+        await self._report()
+
+    async def _look_until(self, stop: threading.Event) -> None:
+        """Wakes the sender when any process wrote to the queue."""
+        watch = open_database(self._config.data, read_only=True)
+        try:
+            seen = None
+            while not stop.is_set():
+                version = watch.execute("PRAGMA data_version").fetchone()[0]
+                if version != seen:
+                    seen = version
+                    self._wake.set()
+                await asyncio.sleep(LOOK_SECONDS)
+        finally:
+            watch.close()
+
+    async def _report_for_ever(self) -> None:
+        while True:
+            await self._report()
+            await self._desk.do(self._desk.outbox.call_whole, now_ms())
+            await asyncio.sleep(REPORT_SECONDS)
+
+    async def _report(self) -> None:
+        """Progress and the line for the page, and a sign of life; written only when there is something to say."""
+        progress, row, now = self._sender.take_progress(), self._line.row, time.monotonic()
+        beats = now - self._beaten >= BEAT_SECONDS
+        if not progress and not beats and row == self._reported:
+            return
+        self._reported = row
+        self._beaten = now if beats else self._beaten
+        status = self._status(row) if beats else None
+        await self._desk.do(self._desk.outbox.report, progress, row, status, now_ms())
+
+    def _status(self, row: LinkRow) -> str:
+        if row.problem == LinkError.id:
+            return "waiting for the line"
+        if row.problem == HubRefusedError.id:
+            return "refused by the hub"
+        return "sending" if self._sender.is_sending else "ready"

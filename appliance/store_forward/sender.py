@@ -1,0 +1,270 @@
+"""Parcels on their way to the hub: which are in hand, and what happens to each between the queue and the last byte."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import time
+from dataclasses import dataclass
+from typing import Final
+
+from appliance.clock import now_ms
+from appliance.errors import LinkError
+from appliance.logs import get_logger
+from appliance.model.retry import Fault, Retry, Tries, after_fault, after_progress
+from appliance.store_forward.desk import Desk
+from appliance.store_forward.hub_line import HubLine
+from appliance.store_forward.outbox import Parcel, Progress
+from appliance.store_forward.schedule import Candidate, Stage, plan
+from appliance.store_forward.transport import Body, HubClient
+from appliance.upload.client import Answer, State, Upload
+from appliance.upload.headers import parcel_metadata
+
+UPLOADS_PATH: Final = "/v1/uploads"
+_AHEAD: Final = 4  # uploads opened before their turn
+_ANSWERS_MAX: Final = 5  # bodies that were sent and whose answers are awaited
+_CANDIDATES: Final = 16
+
+log = get_logger()
+
+
+@dataclass(eq=False)
+class _Sending:
+    """A parcel in hand."""
+
+    parcel: Parcel
+    upload: Upload
+    tries: Tries
+    not_before: float = 0.0  # monotonic seconds
+    busy: bool = False  # a request for it is under way
+    body: Body | None = None
+    started_at: int = 0  # offset where the body began
+    reported: int = 0  # bytes of the body that the queue knows of
+
+
+class Sender:
+    """`wake` is set by anything that may change the turn; `uploaded` is told when a parcel waits for its verdict."""
+
+    def __init__(
+        self,
+        hub: HubClient,
+        line: HubLine,
+        desk: Desk,
+        base: str,
+        retry_seconds_max: float,
+        *,
+        wake: asyncio.Event,
+        uploaded: asyncio.Event,
+    ) -> None:
+        self._hub, self._line, self._desk = hub, line, desk
+        self._endpoint = base + UPLOADS_PATH
+        self._retry_seconds_max = retry_seconds_max
+        self._wake, self._uploaded = wake, uploaded
+        self._hand: dict[int, _Sending] = {}
+        self._on_line: _Sending | None = None
+        self._sent: list[Progress] = []
+        self._changes = 0  # of what is in hand; a decision about what has changed since is made again
+
+    async def run(self) -> None:
+        """Sends for ever."""
+        async with asyncio.TaskGroup() as group:
+            while True:
+                await self._line.open.wait()
+                self._wake.clear()
+                pause = await self._turn(group)
+                try:
+                    await asyncio.wait_for(self._wake.wait(), pause)
+                except TimeoutError:
+                    continue
+
+    @property
+    def is_sending(self) -> bool:
+        """A body is on the line."""
+        return self._on_line is not None
+
+    def take_progress(self) -> list[Progress]:
+        """What was sent since the last call."""
+        found, self._sent = self._sent, []
+        for item in self._hand.values():
+            if item.body is not None and item.body.sent > item.reported:
+                found.append(_progress(item, item.body, item.started_at + item.body.acknowledged))
+        return found
+
+    async def _turn(self, group: asyncio.TaskGroup) -> float:
+        """Decides and starts; seconds until it must be decided again at the latest."""
+        now, changes, current = time.monotonic(), self._changes, self._on_line
+        passed = [number for number, item in self._hand.items() if item.body is not None or item.not_before > now]
+        rows = await self._desk.do(self._desk.outbox.candidates, passed, _CANDIDATES)
+        on_line = None if current is None else await self._desk.do(self._desk.outbox.priority, current.parcel.id)
+        if self._changes != changes:
+            return 0.0
+        if self._line.wait_until > now:
+            return self._line.wait_until - now
+        self._forget({candidate.parcel for candidate, _ in rows}, now)
+        decided = plan([c for c, _ in rows], self._stages(), on_line=on_line, ahead=_AHEAD)
+        if decided.give_way and current is not None and current.body is not None:
+            current.body.stop()
+        parcels = {candidate.parcel: (candidate, parcel) for candidate, parcel in rows}
+        for number in decided.prepare:
+            self._take_up(*parcels[number])
+            self._start(group, self._hand[number])
+        if decided.stream is not None and self._answers() < _ANSWERS_MAX:
+            self._start(group, self._hand[decided.stream])
+        return min([1.0, *(item.not_before - now for item in self._hand.values() if item.not_before > now)])
+
+    def _stages(self) -> dict[int, Stage]:
+        return {
+            number: Stage.READY if item.upload.state is State.READY and not item.busy else Stage.PREPARING
+            for number, item in self._hand.items()
+            if item.busy or item.upload.state is State.READY
+        }
+
+    def _answers(self) -> int:
+        return sum(item.body is not None and item.body.ended for item in self._hand.values())
+
+    def _forget(self, candidates: set[int], now: float) -> None:
+        """What is idle and has been overtaken is read from the queue again when its turn comes."""
+        for number, item in list(self._hand.items()):
+            if not item.busy and item.not_before <= now and number not in candidates:
+                del self._hand[number]
+
+    def _take_up(self, candidate: Candidate, parcel: Parcel) -> None:
+        if parcel.id not in self._hand:
+            metadata = parcel_metadata(parcel.digest, candidate.priority.word)
+            upload = Upload(
+                self._endpoint, length=parcel.bytes, metadata=metadata, target=parcel.target, offset=parcel.offset
+            )
+            self._hand[parcel.id] = _Sending(parcel, upload, Tries(content=parcel.refusals))
+
+    def _start(self, group: asyncio.TaskGroup, item: _Sending) -> None:
+        item.busy = True
+        if item.upload.state is not State.READY:
+            group.create_task(self._prepare(item))
+            return
+        try:
+            file = os.open(item.parcel.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError:
+            group.create_task(self._give_up_file(item))
+            return
+        self._on_line = item
+        item.started_at, item.reported = item.upload.offset, 0
+        chunk = self._hub.chunk_bytes
+        item.body = Body(file, item.upload.offset, item.parcel.bytes, chunk=chunk, on_end=self._free_line)
+        group.create_task(self._send(item, item.body, file))
+
+    def _free_line(self) -> None:
+        self._on_line = None
+        self._changes += 1
+        self._wake.set()
+
+    async def _prepare(self, item: _Sending) -> None:
+        """Opens the upload, or asks how far it is."""
+        while item.not_before <= time.monotonic() and item.upload.state in {State.NEW, State.UNSURE}:
+            request = item.upload.next_request()
+            if request is None:
+                break
+            try:
+                answer, _ = await self._line.ask(request, seconds=0.0)
+            except LinkError:
+                await self._conclude(item, None)
+            else:
+                await self._conclude(item, answer)
+            if not self._line.open.is_set():
+                break
+        item.busy = False
+        self._wake.set()
+
+    async def _send(self, item: _Sending, body: Body, file: int) -> None:
+        """One body, from the offset that the hub gave to where it ends, and the hub's answer to it."""
+        request = item.upload.next_request()
+        answer = None
+        try:
+            if request is not None:
+                answer = await self._line.stream(request, body)
+        except LinkError:
+            answer = None
+        finally:
+            os.close(file)  # the body has ended and reads no more
+            self._sent.append(_progress(item, body, 0))
+        await self._conclude(item, answer)
+        item.body = None
+        if body.broken:
+            await self._give_up_file(item)
+        item.busy = False
+        self._wake.set()
+
+    async def _conclude(self, item: _Sending, answer: Answer | None) -> None:
+        """Takes the answer, or that none came: into the queue, and into the time of the next try."""
+        upload, was, before = item.upload, item.upload.state, item.upload.offset
+        fault = upload.cut() if answer is None else upload.receive(answer)
+        if fault is None and upload.state is State.LOST:
+            fault = Fault.LINK
+        if fault is None and was is State.SENDING and item.body and item.body.sent and upload.offset <= before:
+            fault = Fault.BUSY  # it took the bytes and keeps none of them
+        elif upload.offset > before:
+            item.tries = after_progress(item.tries)
+            self._line.moved()
+        again = self._after(item.tries, fault, answer)
+        await self._record(item, was, answer, give_up=again is not None and again.give_up)
+        if again is not None:
+            item.tries, item.not_before = again.tries, time.monotonic() + again.seconds
+        self._changes += 1
+
+    def _after(self, tries: Tries, fault: Fault | None, answer: Answer | None) -> Retry | None:
+        if fault is None:
+            return None
+        if fault is Fault.REFUSED:
+            self._line.refused()
+        if fault is Fault.BUSY and answer is not None:
+            self._line.busy(answer)
+        asked = answer.retry_after if answer else None
+        longest = self._retry_seconds_max
+        return after_fault(tries, fault, chance=random.random(), seconds_max=longest, asked=asked)  # noqa: S311 - jitter
+
+    async def _record(self, item: _Sending, was: State, answer: Answer | None, *, give_up: bool) -> None:
+        """What the hub said becomes facts of the queue."""
+        outbox, upload, number = self._desk.outbox, item.upload, item.parcel.id
+        if upload.state in {State.READY, State.FINISHED} and was is State.CREATING:
+            await self._desk.do(outbox.opened, number, upload.target, upload.offset, now_ms())
+        elif upload.state is State.READY:
+            await self._desk.do(outbox.held, number, upload.offset)
+        if upload.state is State.FINISHED:
+            await self._desk.do(outbox.uploaded, number, now_ms())
+            self._hand.pop(number, None)
+            self._uploaded.set()
+        refusal = f"status {answer.status}" if answer is not None and upload.state is State.REJECTED else ""
+        if give_up:
+            await self._quarantine(item, refusal or "content")
+        elif upload.state in {State.LOST, State.REJECTED}:
+            await self._desk.do(outbox.forgotten, number, refusal=refusal)
+            upload.restart()
+
+    async def _quarantine(self, item: _Sending, refusal: str) -> None:
+        self._hand.pop(item.parcel.id, None)
+        count = await self._desk.do(self._desk.outbox.quarantine, item.parcel, refusal, now_ms())
+        log.error("the hub can't take a parcel", parcel=item.parcel.id, count=count, reason=refusal)
+        await self._terminate(item)
+
+    async def _give_up_file(self, item: _Sending) -> None:
+        """Its file is gone or shorter than it was: what it held is packed anew."""
+        if item.upload.state is not State.FINISHED:
+            await self._desk.do(self._desk.outbox.give_up_file, item.parcel, now_ms())
+            log.error("a parcel's file can't be read", parcel=item.parcel.id)
+            await self._terminate(item)
+        self._hand.pop(item.parcel.id, None)
+        self._changes += 1
+        self._wake.set()
+
+    async def _terminate(self, item: _Sending) -> None:
+        """Asks the hub to forget an upload that will never be whole; it would by itself in time."""
+        request = item.upload.terminate()
+        if request is not None:
+            with contextlib.suppress(LinkError):
+                await self._line.ask(request, seconds=0.0)
+
+
+def _progress(item: _Sending, body: Body, progress: int) -> Progress:
+    sent, item.reported = body.sent - item.reported, body.sent
+    return Progress(parcel=item.parcel.id, progress=progress, sent=sent)
