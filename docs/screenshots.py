@@ -73,6 +73,9 @@ def take(target: Path) -> None:
                     for place in ("", "devices", "users", "audit"):
                         page.goto(f"{url}/engineer/{place}")
                         page.screenshot(path=target / f"engineer-{place or 'health'}.png")
+            page.goto(f"{url}/language/fr?next=/")
+            page.screenshot(path=target / "studies-phone-french.png")
+            page.goto(f"{url}/language/en?next=/")
             line_down(ward)
             page.goto(url)
             page.screenshot(path=target / "line-down-phone.png")

@@ -146,9 +146,10 @@ class BoxSentence(StrEnum):
 
     NOTHING_YET = "nothing-yet"
     ALL_AT_HUB = "all-at-hub"
+    SOME_NEED_HELP = "some-need-help"
     ON_THEIR_WAY = "on-their-way"
     LINE_DOWN = "line-down"
-    LINE_DOWN_ALL_AT_HUB = "line-down-all-at-hub"
+    LINE_DOWN_NOTHING_WAITS = "line-down-nothing-waits"
     NEVER_CONNECTED = "never-connected"
     HUB_REFUSES = "hub-refuses"
     SENDER_STOPPED = "sender-stopped"
@@ -159,7 +160,7 @@ class BoxCounts(msgspec.Struct, frozen=True, kw_only=True):
 
     today: int = 0  # with an image that came today
     today_at_hub: int = 0
-    under_way: int = 0  # of any day, not yet at the hub
+    under_way: int = 0  # of any day: not all at the hub, and going by themselves
 
 
 HUB_REFUSES: str = "E502"  # errors.HubRefusedError
@@ -167,14 +168,15 @@ HUB_REFUSES: str = "E502"  # errors.HubRefusedError
 
 def box_sentence(counts: BoxCounts, line: LineFacts, *, sender_beats: bool) -> BoxSentence:
     """Which sentence is true now, the one that worries most first. `sender_beats`: the forward process is alive."""
-    if not sender_beats:
-        return BoxSentence.SENDER_STOPPED
-    if line.problem == HUB_REFUSES:
-        return BoxSentence.HUB_REFUSES
-    if line.hub_seen_at is None and not line.up:
-        return BoxSentence.NEVER_CONNECTED
-    if not line.up:
-        return BoxSentence.LINE_DOWN if counts.under_way else BoxSentence.LINE_DOWN_ALL_AT_HUB
-    if counts.under_way:
-        return BoxSentence.ON_THEIR_WAY
-    return BoxSentence.ALL_AT_HUB if counts.today else BoxSentence.NOTHING_YET
+    everything_today = counts.today_at_hub == counts.today
+    sentences = (
+        (not sender_beats, BoxSentence.SENDER_STOPPED),
+        (line.problem == HUB_REFUSES, BoxSentence.HUB_REFUSES),
+        (not line.up and line.hub_seen_at is None, BoxSentence.NEVER_CONNECTED),
+        (not line.up and counts.under_way > 0, BoxSentence.LINE_DOWN),
+        (not line.up, BoxSentence.LINE_DOWN_NOTHING_WAITS),
+        (counts.under_way > 0, BoxSentence.ON_THEIR_WAY),
+        (not everything_today, BoxSentence.SOME_NEED_HELP),
+        (counts.today > 0, BoxSentence.ALL_AT_HUB),
+    )
+    return next((sentence for true, sentence in sentences if true), BoxSentence.NOTHING_YET)

@@ -49,14 +49,14 @@ def _line(box: BoxFacts, sender_beats: bool, now: int) -> Check:
 
 
 def _hub(box: BoxFacts, now: int) -> Check:
-    line, name = box.line, clean(box.line.hub_name) or _("Hub")
+    line, name = box.line, _("Hub")
     if line.problem == HUB_REFUSES:
         return Check(name, _("does not accept this box"), "bad", "hub")
     if line.hub_seen_at is None:
         return Check(name, _("never seen yet"), "wait", "hub")
-    return Check(
-        name, _("last seen %(time)s", time=moment(line.hub_seen_at, now)), "good" if line.up else "wait", "hub"
-    )
+    seen = _("seen %(time)s", time=moment(line.hub_seen_at, now))
+    said = f"{clean(line.hub_name)}, {seen}" if line.hub_name else seen
+    return Check(name, said, "good" if line.up else "wait", "hub")
 
 
 def _disk(box: BoxFacts) -> Check:

@@ -160,13 +160,14 @@ def banner(sentence: BoxSentence, counts: BoxCounts, link: LineFacts, backlog: i
     texts: dict[BoxSentence, Callable[[], tuple[str, str]]] = {
         BoxSentence.NOTHING_YET: lambda: (_("No study has come today yet. The line is up."), "good"),
         BoxSentence.ALL_AT_HUB: lambda: (_all_at_hub(counts.today), "good"),
+        BoxSentence.SOME_NEED_HELP: lambda: (_some_need_help(counts), "wait"),
         BoxSentence.ON_THEIR_WAY: lambda: (_on_their_way(counts, link, backlog, now), "move"),
         BoxSentence.LINE_DOWN: lambda: (
             _("The line has been down since %(time)s.", time=since) + " " + waiting,
             "wait",
         ),
-        BoxSentence.LINE_DOWN_ALL_AT_HUB: lambda: (
-            _("The line has been down since %(time)s. Every study that came before is at the hub.", time=since),
+        BoxSentence.LINE_DOWN_NOTHING_WAITS: lambda: (
+            _("The line has been down since %(time)s.", time=since) + " " + waiting,
             "wait",
         ),
         BoxSentence.NEVER_CONNECTED: lambda: (
@@ -207,6 +208,16 @@ def _all_at_hub(today: int) -> str:
     )
 
 
+def _some_need_help(counts: BoxCounts) -> str:
+    return _n(
+        "%(done)s of %(all)s study of today is at the hub; the rest needs help.",
+        "%(done)s of %(all)s studies of today are at the hub; the rest needs help.",
+        counts.today,
+        done=number(counts.today_at_hub),
+        all=number(counts.today),
+    )
+
+
 def _on_their_way(counts: BoxCounts, link: LineFacts, backlog: int | None, now: int) -> str:
     text = _n(
         "The line is up. %(count)s study is on its way.",
@@ -215,7 +226,7 @@ def _on_their_way(counts: BoxCounts, link: LineFacts, backlog: int | None, now: 
         count=number(counts.under_way),
     )
     when = backlog_words(backlog, link, now)
-    return f"{text} {_('All: %(eta)s.', eta=when)}" if when else text
+    return text + " " + _("All of it: %(eta)s.", eta=when) if when else text
 
 
 def exam(line: StudyLine, separator: str = " ") -> str:

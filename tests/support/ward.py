@@ -248,6 +248,7 @@ def _stat_head(ward: Ward) -> int:
     with transaction(ward.db):
         radiographer = Actor(name="Esther", role="radiographer", address="192.168.1.50")
         actions.set_priority(ward.db, head, Priority.STAT, radiographer, came + MINUTE)
-    ward.deliver(ward.pack(head, 60, ratio=3.9, at=came + 2 * MINUTE), ward.now - 6 * MINUTE)
+    first = ward.pack(head, 60, ratio=3.9, at=came + 2 * MINUTE)
     ward.pack(head, 80, ratio=3.9, at=came + 3 * MINUTE)
+    ward.deliver(first, ward.now - 6 * MINUTE)
     return head

@@ -48,12 +48,13 @@ SELECT id, priority, first_received_at, to_send_bytes, received > 0 AS unpacked 
 SELECT min(priority) AS priority FROM study WHERE received > 0
 
 -- name: counts
--- Studies of today and studies under way; a study that is all at the hub but not settled is under way.
+-- Studies of today and studies under way. One that is all at the hub but not settled is under way; one of which all that
+-- the hub lacks is kept back here is not: it does not go by itself.
 SELECT
     (SELECT count(*) FROM study WHERE last_received_at >= :midnight) AS today,
     (SELECT count(*) FROM study WHERE last_received_at >= :midnight AND delivered = instances
         AND abs(:now - last_received_at) >= settle_ms) AS today_at_hub,
-    (SELECT count(*) FROM study WHERE delivered < instances)
+    (SELECT count(*) FROM study WHERE delivered < instances AND delivered + quarantined < instances)
     + (SELECT count(*) FROM study WHERE last_received_at > :now - 86400000 AND delivered = instances
         AND abs(:now - last_received_at) < settle_ms) AS under_way
 
