@@ -13,6 +13,7 @@ from appliance.compress.values import RestoredInstance
 from appliance.errors import DamagedFileError
 from appliance.hub.index.studies import StoredInstance
 from appliance.hub.store import Store
+from appliance.part10.transfer_syntax import JPEG_2000_LOSSLESS
 
 _COPY: Final = 1 << 20
 DAMAGED: Final = "Run `appliance hub verify`; have the hub's disk checked, and ask the site to send the study again."
@@ -42,25 +43,60 @@ class Archiver:
         self._pool = pool
 
     def prepare(self, item: RestoredInstance, staging: Path) -> Prepared:
-        """Files of the instance for the store, in `staging`. Blocking."""
-        with item.file.open("rb") as opened:
-            digest, size = digest_of(opened)
-        return Prepared(Form.AS_RECEIVED, item.file, digest, size)
+        """Files of the instance for the store, in `staging`. Blocking. Raises DiskFullError, OSError."""
+        if self._form is Form.JPEG2000:
+            out = staging / f"{item.file.stem}.j2k"
+            recipe = self._pool.transcode(item.file, out)
+            if recipe is not None:
+                return _prepared(Form.JPEG2000, out, recipe)
+        return _prepared(Form.AS_RECEIVED, item.file)
+
+
+def _prepared(form: Form, file: Path, recipe: bytes | None = None) -> Prepared:
+    with file.open("rb") as opened:
+        digest, size = digest_of(opened)
+    recipe_file = None
+    if recipe is not None:
+        recipe_file = file.with_suffix(".recipe")
+        recipe_file.write_bytes(recipe)
+    return Prepared(form, file, digest, size, recipe_file)
 
 
 class Retriever:
-    """Gets instances out of the archive into local files. Blocking. Each raises DamagedFileError."""
+    """Gets instances out of the archive into local files. Blocking. Raises DamagedFileError, DiskFullError, OSError."""
 
     def __init__(self, store: Store, pool: WorkerPool) -> None:
         self._store, self._pool = store, pool
 
     def exact(self, one: StoredInstance, to: Path) -> None:
-        """A Part 10 file whose data set has the bytes that the modality sent."""
-        self._fetch(one, to)
+        """A Part 10 file whose data set has the bytes that the modality sent; proved by their digest."""
+        if one.recipe_key is None:
+            self._fetch(one, to)
+            return
+        archived = to.with_suffix(".archived")
+        try:
+            self._fetch(one, archived)
+            with self._store.open(one.recipe_key) as file:
+                digest = self._pool.restore(archived, file.read(), to)
+        finally:
+            archived.unlink(missing_ok=True)
+        if digest != one.digest:
+            to.unlink(missing_ok=True)
+            raise DamagedFileError("An archived instance does not come back as it was", hint=DAMAGED)
 
     def transcoded(self, one: StoredInstance, to: Path) -> str:
-        """A Part 10 file in JPEG 2000 Lossless when the pixels allow it; returns its transfer syntax."""
-        self._fetch(one, to)
+        """A Part 10 file in JPEG 2000 Lossless, or as received when its pixels don't allow that; returns its syntax."""
+        if one.form == Form.JPEG2000:
+            self._fetch(one, to)
+            return JPEG_2000_LOSSLESS
+        received = to.with_suffix(".received")
+        try:
+            self._fetch(one, received)
+            if self._pool.transcode(received, to) is not None:
+                return JPEG_2000_LOSSLESS
+            received.rename(to)
+        finally:
+            received.unlink(missing_ok=True)
         return one.transfer_syntax_uid
 
     def _fetch(self, one: StoredInstance, to: Path) -> None:

@@ -12,7 +12,8 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from appliance.hub.intake import FLUSH_BYTES, FLUSH_SECONDS
 
-_CUT = (OSError, aiohttp.ClientError, HttpProcessingError, EOFError)
+# RuntimeError: what a StreamReader raises when it is read after its connection closed.
+_CUT = (OSError, aiohttp.ClientError, HttpProcessingError, EOFError, RuntimeError)
 
 
 class Reason(StrEnum):

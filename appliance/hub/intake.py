@@ -35,12 +35,12 @@ class RevokedError(Exception):
 
 
 class Hold:
-    """One request's hold on an upload. `ended` is set when a newer request wants it."""
+    """One request's hold on an upload. `ended` is set when a newer request wants it; `waits_for` is the older one."""
 
     def __init__(self, earlier: Hold | None) -> None:
         self.ended = asyncio.Event()
         self._released = asyncio.Event()
-        self._earlier = earlier
+        self.waits_for = earlier
 
     def release(self) -> None:
         """Lets the next one have it."""
@@ -53,9 +53,9 @@ class Hold:
 
     async def await_earlier(self) -> None:
         """Returns when every hold before this one was released."""
-        if self._earlier:
-            await self._earlier.gone()
-            self._earlier = None
+        if self.waits_for:
+            await self.waits_for.gone()
+            self.waits_for = None
 
 
 class Holds:
@@ -82,6 +82,8 @@ class Holds:
         finally:
             if self._latest.get(name) is hold:
                 del self._latest[name]
+                if hold.waits_for:  # cancelled while it waited: the next one waits in its stead
+                    self._latest[name] = hold.waits_for
             hold.release()
 
     def is_held(self, name: str) -> bool:

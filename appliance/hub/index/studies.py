@@ -129,7 +129,7 @@ def stored_of(connection: Connection, study_id: int) -> list[list[StoredInstance
     numbers = (instance.c.instance_number, series.c.series_number)
     query = select(*columns, *numbers).join(series, series.c.id == instance.c.series_id)
     rows: list[Row[Any]] = list(connection.execute(query.where(instance.c.study_id == study_id)))
-    rows.sort(key=lambda row: (_number(row[-1]), row.series_id, _number(row[-2]), row.id))
+    rows.sort(key=lambda row: (_number(row.series_number), row.series_id, _number(row.instance_number), row.id))
     grouped: dict[int, list[StoredInstance]] = defaultdict(list)
     for row in rows:
         grouped[row.series_id].append(_stored(row))
