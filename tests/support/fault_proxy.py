@@ -6,10 +6,12 @@ A `Fault` is laid for the first connection in which its marker is seen; each is 
 from __future__ import annotations
 
 import contextlib
+import queue
 import socket
 import struct
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -35,12 +37,14 @@ class Fault:
 class FaultProxy:
     """Listens on a port of loopback and relays to port `target`.
 
-    `rate`: bytes a second up the line, for all connections together, as a modem has it. `delay`: seconds that each
-    piece takes each way. While `down` is set no connection is taken and those there are cut.
+    `rate`: bytes a second up the line, for all connections together, as a modem has it. `delay`: seconds that a byte
+    takes each way. `rewrite`: what becomes of the bytes that come down, and up.
     """
 
     def __init__(self, target: int, *, rate: float | None = None, delay: float = 0.0) -> None:
         self.target, self.rate, self.delay = target, rate, delay
+        self.rewrite_down: Callable[[bytes], bytes] = bytes
+        self.rewrite_up: Callable[[bytes], bytes] = bytes
         self.faults: list[Fault] = []
         self.bytes_up = 0
         self.connections = 0
@@ -95,9 +99,7 @@ class FaultProxy:
         return None
 
     def carry(self, way: str, data: bytes) -> None:
-        """Takes the time that the line takes."""
-        if self.delay:
-            time.sleep(self.delay)
+        """Takes the time that the line takes for so many bytes."""
         if way == "up":
             with self._line:
                 self.bytes_up += len(data)
@@ -146,28 +148,33 @@ class _Link:
 
     def pump(self, way: str) -> None:
         source, sink = (self._client, self._hub) if way == "up" else (self._hub, self._client)
+        send = _Delay(sink, self._proxy.delay).send if self._proxy.delay else sink.sendall
+        rewrite = self._proxy.rewrite_up if way == "up" else self._proxy.rewrite_down
         piece = _PIECE if way == "down" or not self._proxy.rate else 1400
         tail, count = b"", 0  # what was relayed last, and how much in all
         fault: Fault | None = None
         at = 0  # of the fault, in the stream
         with contextlib.suppress(OSError):
-            while data := source.recv(piece):
+            while data := rewrite(source.recv(piece)):
                 self._note(way, tail, data)
                 if fault is None and (found := self._proxy.take_fault(way, tail + data)):
                     fault, at = found[0], count - len(tail) + found[1] + found[0].after
                 if fault is not None and count + len(data) >= at:
                     keep = max(0, at - count)
                     self._proxy.carry(way, data[:keep])
-                    sink.sendall(data[:keep])
+                    send(data[:keep])
                     fault.sprung.set()
                     if self._spring(fault, source):
                         break
                     continue
                 self._proxy.carry(way, data)
-                sink.sendall(data)
+                send(data)
                 tail, count = (tail + data)[-_TAIL:], count + len(data)
+        if self._proxy.delay:
+            time.sleep(self._proxy.delay)
         self.cut(hard=False)
         self._proxy.forget(self)
+        source.close()
 
     def _note(self, way: str, tail: bytes, data: bytes) -> None:
         start = (tail[-6:] + data).find(b"PATCH ") if way == "up" else -1
@@ -187,3 +194,22 @@ class _Link:
         while source.recv(_PIECE):  # swallow
             pass
         return True
+
+
+class _Delay:
+    """A long cable: what is sent arrives later, as fast as it was sent."""
+
+    def __init__(self, sink: socket.socket, seconds: float) -> None:
+        self._sink, self._seconds = sink, seconds
+        self._queue: queue.SimpleQueue[tuple[float, bytes]] = queue.SimpleQueue()
+        threading.Thread(target=self._work, daemon=True).start()
+
+    def send(self, data: bytes) -> None:
+        self._queue.put((time.monotonic() + self._seconds, data))
+
+    def _work(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                at, data = self._queue.get()
+                time.sleep(max(0.0, at - time.monotonic()))
+                self._sink.sendall(data)

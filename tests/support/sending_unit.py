@@ -19,12 +19,12 @@ from support.hub import part10
 from support.tiny_instances import TinyInstance, element
 
 from appliance.compress.pool import WorkerPool
-from appliance.compress.values import ParcelContext, Source
+from appliance.compress.values import PackedParcel, ParcelContext, Source
 from appliance.config import Compress, Site, Storage, UnitConfig, Uplink
 from appliance.model.priority import Priority
 from appliance.model.states import InstanceEvent
 from appliance.store_forward import forward
-from appliance.store_forward.database import open_database, transaction
+from appliance.store_forward.database import FILE_NAME, open_database, transaction
 from appliance.store_forward.queue import move_instances
 
 PATIENCE = 60.0
@@ -35,6 +35,17 @@ def noise(study: int, number: int, size: int) -> TinyInstance:
     tiny = tiny_instances.make(study, number, side=2)
     pixels = random.Random(f"{study}/{number}").randbytes(size // 2 * 2)
     return TinyInstance(tiny.sop_instance_uid, tiny.data[: -(12 + 8)] + element(0x7FE00010, "OW", pixels))
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A parcel on the disk."""
+
+    study: int
+    priority: Priority
+    instances: list[TinyInstance]
+    path: Path
+    parcel: PackedParcel
 
 
 @dataclass
@@ -63,7 +74,8 @@ class SendingUnit:
 
     @contextlib.contextmanager
     def database(self) -> Iterator[sqlite3.Connection]:
-        connection = open_database(self.data)
+        connection = sqlite3.connect(self.data / FILE_NAME, timeout=30, isolation_level=None)
+        connection.row_factory = sqlite3.Row
         try:
             yield connection
         finally:
@@ -88,7 +100,7 @@ class SendingUnit:
             assert time.monotonic() < until, f"not within {seconds} s: {what}"
             time.sleep(0.02)
 
-    def add_parcel(
+    def pack(
         self,
         study: int,
         instances: Sequence[TinyInstance],
@@ -96,28 +108,37 @@ class SendingUnit:
         priority: Priority = Priority.ROUTINE,
         plain: bool = False,
         pool: WorkerPool | None = None,
-    ) -> int:
-        """Packs the instances as the packing process does, and queues the parcel; returns its id."""
-        name = secrets.token_hex(16)
+    ) -> Packed:
+        """Packs the instances as the packing process does, and leaves it there."""
         sources = [self._source(instance, plain) for instance in instances]
         context = ParcelContext(study_instance_uid=f"2.25.1.{study}", site="site-1", priority=priority)
-        with pool or WorkerPool(Compress(parcel_bytes=64 << 20)) as used:
-            packed = used.pack(sources, context, None, self.data / "parcels" / f"{name}.parcel")
+        path = self.data / "parcels" / f"{secrets.token_hex(16)}.parcel"
+        with contextlib.ExitStack() as stack:
+            used = pool or stack.enter_context(WorkerPool(Compress(parcel_bytes=64 << 20)))
+            parcel = used.pack(sources, context, None, path)
+        return Packed(study, priority, list(instances), path, parcel)
+
+    def queue(self, packed: Packed) -> int:
+        """Puts a packed parcel into the queue, with its instances; returns its id."""
         with self.database() as connection, transaction(connection):
-            study_id = self._study(connection, study, priority)
-            ids = [self._instance(connection, study_id, i) for i in instances]
+            study_id = self._study(connection, packed.study, packed.priority)
+            ids = [self._instance(connection, study_id, i) for i in packed.instances]
             parcel = rows.add_parcel(
                 connection,
                 study_id,
-                digest=packed.digest,
-                bytes=packed.bytes,
-                data_bytes=packed.data_bytes,
+                digest=packed.parcel.digest,
+                bytes=packed.parcel.bytes,
+                data_bytes=packed.parcel.data_bytes,
                 instances=len(ids),
-                file=f"{name}.parcel",
+                file=packed.path.name,
             )
             move_instances(connection, ids, InstanceEvent.PACK)
             connection.executemany("UPDATE instance SET parcel_id = ? WHERE id = ?", [(parcel, i) for i in ids])
         return parcel
+
+    def add_parcel(self, study: int, instances: Sequence[TinyInstance], **values: Any) -> int:
+        """Packs and queues; returns the parcel's id."""
+        return self.queue(self.pack(study, instances, **values))
 
     def _source(self, instance: TinyInstance, plain: bool) -> Source:
         """The instance as the spool has it."""
