@@ -20,12 +20,14 @@ from appliance.compress.channel import Ask, Done, Failed, Item, Job, Message, No
 from appliance.compress.faults import WorkerLostError
 from appliance.compress.process import WorkerProcess
 from appliance.compress.read import InstanceFacts, ParcelFacts, UnpackRequest
+from appliance.compress.transcode import TranscodeRequest
 from appliance.compress.values import Source
 from appliance.compress.write import PackItem, PackRequest, PackResult
 
 _LARGE: Final = 64 << 20  # the limits are for an instance of this size; a larger one has as many times as much
 _PIPE_BYTES: Final = 1 << 20
 _FILE_SLACK: Final = 64 << 20
+_RECIPE_MAX: Final = 8 << 20
 _Value = TypeVar("_Value")
 
 
@@ -64,7 +66,7 @@ class PackDrive:
         worker = self._worker
         deadline = self._patience.grant(worker, 0, self._file_bytes)
         with ExitStack() as stack:
-            descriptors = tuple(file.fileno() for file in files) + _dictionary(stack, dictionary)
+            descriptors = tuple(file.fileno() for file in files) + _memory(stack, dictionary)
             worker.send(Job(name="pack", arguments=pack_value(request)), descriptors)
         while isinstance(message := worker.receive(deadline), Ask):
             if message.index < len(self._sources):
@@ -134,9 +136,44 @@ def drive_unpack(
         request = UnpackRequest(restored_bytes_max=restored_bytes_max)
         with ExitStack() as short:
             short.callback(os.close, theirs)
-            descriptors = (parcel.fileno(), theirs, *_dictionary(short, dictionary))
+            descriptors = (parcel.fileno(), theirs, *_memory(short, dictionary))
             worker.send(Job(name="unpack", arguments=pack_value(request)), descriptors)
         return _Unpacking(worker, pipe, patience, taker, restored_bytes_max).run()
+
+
+def drive_transcode(
+    worker: WorkerProcess, files: tuple[BinaryIO, BinaryIO], memory_bytes: int, patience: Patience
+) -> bytes | None:
+    """`files`: a Part 10 file, and an empty one for the transcoded. The recipe, or None when it must stay.
+
+    Raises WorkerLostError, JobFailedError.
+    """
+    size = os.fstat(files[0].fileno()).st_size
+    with ExitStack() as stack:
+        (recipe,) = _memory(stack, b"")
+        deadline = patience.grant(worker, size, size + _FILE_SLACK)
+        request = pack_value(TranscodeRequest(memory_bytes=memory_bytes))
+        worker.send(Job(name="transcode", arguments=request), (files[0].fileno(), files[1].fileno(), recipe))
+        made = _result(worker.receive(deadline), bool)
+        return os.pread(recipe, _RECIPE_MAX, 0) if made else None
+
+
+def drive_restore(
+    worker: WorkerProcess,
+    transcoded: BinaryIO,
+    recipe: bytes,
+    restored_bytes_max: int,
+    patience: Patience,
+    taker: Taker,
+) -> bytes:
+    """The SHA-256 of the restored data set. Raises WorkerLostError, JobFailedError."""
+    with ExitStack() as stack:
+        pipe, theirs = _pipe(stack)
+        with ExitStack() as short:
+            short.callback(os.close, theirs)
+            descriptors = (transcoded.fileno(), theirs, *_memory(short, recipe))
+            worker.send(Job(name="restore", arguments=pack_value(None)), descriptors)
+        return _Unpacking(worker, pipe, patience, taker, restored_bytes_max).run_one()
 
 
 class _Unpacking:
@@ -154,9 +191,19 @@ class _Unpacking:
             message = self._worker.receive(deadline)
             if not isinstance(message, Ask):
                 raise _unexpected(message)
-            deadline = self._instance(index, _decoded(message.facts, InstanceFacts))
+            deadline, digest = self._instance(index, _decoded(message.facts, InstanceFacts))
+            self._digests.update(digest)
         _result(self._worker.receive(deadline), type(None))
         return facts, self._digests.digest()
+
+    def run_one(self) -> bytes:
+        """For a job that sends one instance, and says nothing of a parcel."""
+        message = self._worker.receive(self._patience.grant(self._worker, 0, 0))
+        if not isinstance(message, Ask):
+            raise _unexpected(message)
+        deadline, digest = self._instance(0, _decoded(message.facts, InstanceFacts))
+        _result(self._worker.receive(deadline), type(None))
+        return digest
 
     def _first(self) -> ParcelFacts:
         message = self._worker.receive(self._patience.grant(self._worker, 0, 0))
@@ -166,7 +213,8 @@ class _Unpacking:
         self._worker.send(Item(arguments=pack_value(None)))
         return facts
 
-    def _instance(self, index: int, facts: InstanceFacts) -> float:
+    def _instance(self, index: int, facts: InstanceFacts) -> tuple[float, bytes]:
+        """Takes an instance; the next deadline, and its SHA-256."""
         self._left -= facts.bytes
         if facts.bytes < 0 or self._left < 0:
             raise WorkerLostError("it sent more than the parcel may hold")
@@ -182,8 +230,7 @@ class _Unpacking:
         if message := self._worker.read(self._pipe, facts.bytes, deadline, consume):
             raise _unexpected(message)
         self._taker.finish(facts, digest.digest())
-        self._digests.update(digest.digest())
-        return self._patience.grant(self._worker, 0, 0)
+        return self._patience.grant(self._worker, 0, 0), digest.digest()
 
 
 def _pipe(stack: ExitStack) -> tuple[int, int]:
@@ -195,13 +242,13 @@ def _pipe(stack: ExitStack) -> tuple[int, int]:
     return ours, theirs
 
 
-def _dictionary(stack: ExitStack, dictionary: bytes | None) -> tuple[int, ...]:
-    """A descriptor to read it from, or none."""
-    if dictionary is None:
+def _memory(stack: ExitStack, content: bytes | None) -> tuple[int, ...]:
+    """A descriptor of a file in memory with this content, or none."""
+    if content is None:
         return ()
-    file = os.memfd_create("dictionary", os.MFD_CLOEXEC)
+    file = os.memfd_create("appliance", os.MFD_CLOEXEC)
     stack.callback(os.close, file)
-    os.write(file, dictionary)
+    os.write(file, content)
     os.lseek(file, 0, os.SEEK_SET)
     return (file,)
 

@@ -19,7 +19,7 @@ def pack(session: Session, arguments: msgspec.Raw, descriptors: list[int]) -> Pa
     """Descriptors: the parcel's file, a scratch file (both empty), and maybe the dictionary."""
     request = msgspec.msgpack.decode(arguments, type=PackRequest)
     with ExitStack() as stack:
-        out, scratch, *dictionary = [_opened(stack, descriptor) for descriptor in descriptors]
+        out, scratch, *dictionary = [opened(stack, descriptor) for descriptor in descriptors]
         return write_parcel(session, request, out, scratch, _bytes(dictionary))
 
 
@@ -27,12 +27,13 @@ def unpack(session: Session, arguments: msgspec.Raw, descriptors: list[int]) -> 
     """Descriptors: the parcel's file, a pipe for the data sets, and maybe the dictionary."""
     request = msgspec.msgpack.decode(arguments, type=UnpackRequest)
     with ExitStack() as stack:
-        parcel, *dictionary = [_opened(stack, descriptor) for descriptor in (descriptors[0], *descriptors[2:])]
+        parcel, *dictionary = [opened(stack, descriptor) for descriptor in (descriptors[0], *descriptors[2:])]
         stack.callback(os.close, descriptors[1])
         read_parcel(session, request, parcel.fileno(), Sink(descriptors[1]), _bytes(dictionary))
 
 
-def _opened(stack: ExitStack, descriptor: int) -> BinaryIO:
+def opened(stack: ExitStack, descriptor: int) -> BinaryIO:
+    """A file that the stack closes, for reading and, if the descriptor allows it, for writing."""
     if fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDWR:
         return stack.enter_context(os.fdopen(descriptor, "r+b"))
     return stack.enter_context(os.fdopen(descriptor, "rb"))

@@ -15,7 +15,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final
 
-from appliance.compress.drive import DRIVE_FAULTS, JobFailedError, PackDrive, Patience, drive_unpack
+from appliance.compress.drive import (
+    DRIVE_FAULTS,
+    JobFailedError,
+    PackDrive,
+    Patience,
+    Taker,
+    drive_restore,
+    drive_transcode,
+    drive_unpack,
+)
 from appliance.compress.faults import (
     DamagedParcelError,
     DamagedSourceError,
@@ -25,23 +34,19 @@ from appliance.compress.faults import (
 )
 from appliance.compress.lending import Lender
 from appliance.compress.parcel import NO_DICTIONARY, PREAMBLE_BYTES, TRAILER_BYTES, Preamble, read_preamble
-from appliance.compress.read import InstanceFacts, ParcelFacts
-from appliance.compress.values import (
-    Header,
-    PackedParcel,
-    ParcelContext,
-    RestoredInstance,
-    RestoredParcel,
-    Source,
-)
+from appliance.compress.read import ParcelFacts
+from appliance.compress.takers import Comparison, DifferentError, Files, Nothing
+from appliance.compress.values import Header, PackedParcel, ParcelContext, RestoredParcel, Source
 from appliance.compress.write import PackRequest, PackResult
 from appliance.config import Compress
-from appliance.errors import DiskFullError, ParcelError, UnknownDictionaryError
+from appliance.errors import DamagedFileError, DiskFullError, ParcelError, UnknownDictionaryError
 from appliance.model.priority import Priority
-from appliance.part10.meta import FileMeta, encode_prefix
+from appliance.part10.meta import read_prefix
 
 JOBS: Final = "appliance.compress.jobs"
+ARCHIVE_JOBS: Final = "appliance.compress.archive_jobs"
 _COPY: Final = 1 << 20
+_RESTORED_MAX: Final = 32 << 30
 
 
 class WorkerPool:
@@ -54,6 +59,7 @@ class WorkerPool:
         self._limits = limits
         self._patience = Patience(limits.cpu_seconds, limits.wall_seconds)
         self._workers = Lender(jobs, limits.memory_bytes)
+        self._archivists = Lender(ARCHIVE_JOBS, limits.memory_bytes)
 
     def __enter__(self) -> WorkerPool:
         return self
@@ -66,6 +72,7 @@ class WorkerPool:
     def close(self) -> None:
         """Ends all workers at once; calls that wait for one raise PoolClosedError."""
         self._workers.close()
+        self._archivists.close()
 
     def pack(
         self, sources: Sequence[Source], context: ParcelContext, dictionary: bytes | None, out: Path
@@ -106,7 +113,7 @@ class WorkerPool:
         dictionaries: Callable[[bytes], bytes | None],
         into: Path,
         *,
-        restored_bytes_max: int = 32 << 30,
+        restored_bytes_max: int = _RESTORED_MAX,
     ) -> RestoredParcel:
         """Restores every instance of a parcel into the existing directory `into`, as Part 10 files (not fsynced).
 
@@ -119,7 +126,7 @@ class WorkerPool:
             if not sealed:
                 raise DamagedParcelError
             preamble = _preamble(file)
-            taker = _Files(into)
+            taker = Files(into)
             try:
                 facts = self._unpack(file, _resolved(preamble, dictionaries), restored_bytes_max, taker)
                 priority = _priority(facts.priority)
@@ -133,6 +140,60 @@ class WorkerPool:
             priority=priority,
             instances=tuple(taker.restored),
         )
+
+    def transcode(self, file: Path, out: Path) -> bytes | None:
+        """Writes the Part 10 file `file` to `out` in JPEG 2000 Lossless (1.2.840.10008.1.2.4.90), not fsynced.
+
+        Returns the recipe that `restore` needs to get the received bytes back, which was tried and compared; None
+        when the file must stay as received, and then there is no `out`. Raises DiskFullError, OSError.
+        """
+        try:
+            with file.open("rb") as source, out.open("w+b") as target:
+                recipe = self._transcode(source, target)
+        except BaseException:
+            out.unlink(missing_ok=True)
+            raise
+        if recipe is None:
+            out.unlink(missing_ok=True)
+        return recipe
+
+    def restore(self, file: Path, recipe: bytes, out: Path) -> bytes:
+        """Writes the Part 10 file with the data set as received to `out` (not fsynced); returns the data set's SHA-256.
+
+        `file` was made by `transcode`, with this recipe. Raises DamagedFileError.
+        """
+        taker = Files(out.parent, out.name)
+        try:
+            with file.open("rb") as source:
+                return self._restore(source, recipe, taker)
+        except DRIVE_FAULTS as error:
+            taker.remove_all()
+            self._raise_if_closed()
+            raise DamagedFileError(f"An archived instance can't be restored: {error}") from error
+        except BaseException:
+            taker.remove_all()
+            raise
+
+    def _transcode(self, source: BinaryIO, target: BinaryIO) -> bytes | None:
+        """None too when a worker dies on it or the way back gives other bytes."""
+        try:
+            with self._archivists.lend(throw_away=False) as worker:
+                recipe = drive_transcode(worker, (source, target), self._limits.memory_bytes, self._patience)
+            if recipe is None:
+                return None
+            digest = self._restore(source=target, recipe=recipe, taker=Nothing())
+        except DRIVE_FAULTS as error:
+            self._raise_if_closed()
+            if isinstance(error, JobFailedError) and error.fault == "disk":
+                raise DiskFullError from error
+            return None
+        source.seek(0)
+        _, offset = read_prefix(source)
+        return recipe if digest == _digest_from(source, offset) else None
+
+    def _restore(self, source: BinaryIO, recipe: bytes, taker: Taker) -> bytes:
+        with self._archivists.lend(throw_away=False) as worker:
+            return drive_restore(worker, source, recipe, _RESTORED_MAX, self._patience, taker)
 
     def _write(
         self, sources: Sequence[Source], context: ParcelContext, dictionary: bytes | None, out: BinaryIO
@@ -163,16 +224,16 @@ class WorkerPool:
 
     def _verify(self, packed: Sequence[Source], dictionary: bytes | None, file: BinaryIO) -> None:
         """Unpacks the finished file in another job and compares each instance with what was recorded at receive."""
-        taker = _Comparison(packed)
+        taker = Comparison(packed)
         try:
             with self._workers.lend(throw_away=False) as worker:
                 drive_unpack(worker, file, dictionary, sum(s.bytes for s in packed), self._patience, taker)
-        except (*DRIVE_FAULTS, _DifferentError) as error:
+        except (*DRIVE_FAULTS, DifferentError) as error:
             self._raise_if_closed()
             _raise_if_damaged(packed[taker.index], taker.index)
             raise PackingFailedError(taker.index, str(error)) from error
 
-    def _unpack(self, file: BinaryIO, dictionary: bytes | None, restored_bytes_max: int, taker: _Files) -> ParcelFacts:
+    def _unpack(self, file: BinaryIO, dictionary: bytes | None, restored_bytes_max: int, taker: Files) -> ParcelFacts:
         with _as_parcel_faults(self._workers), self._workers.lend(throw_away=True) as worker:
             facts, digests = drive_unpack(worker, file, dictionary, restored_bytes_max, self._patience, taker)
         if digests != facts.digests:
@@ -195,80 +256,6 @@ def _as_parcel_faults(workers: Lender) -> Iterator[None]:
         if isinstance(error, JobFailedError) and error.fault == "format":
             raise ParcelError(str(error)) from error
         raise InstanceMismatchError(f"An instance can't be restored from its parcel: {error}") from error
-
-
-class _DifferentError(Exception):
-    """An instance came out of the finished parcel with other bytes."""
-
-
-class _Comparison:
-    """A Taker that keeps nothing and compares."""
-
-    def __init__(self, packed: Sequence[Source]) -> None:
-        self._packed = packed
-        self.index = 0
-
-    def begin(self, index: int, facts: InstanceFacts) -> None:
-        self.index = index
-        if facts.bytes != self._packed[index].bytes:
-            raise _DifferentError("it did not come back with its length")
-
-    def take(self, data: bytes) -> None:
-        pass
-
-    def finish(self, facts: InstanceFacts, digest: bytes) -> None:  # noqa: ARG002 - only the digest counts
-        if digest != self._packed[self.index].digest:
-            raise _DifferentError("it did not come back byte-exact")
-
-
-class _Files:
-    """A Taker that writes Part 10 files."""
-
-    def __init__(self, into: Path) -> None:
-        self._into = into
-        self._paths: list[Path] = []
-        self._file: BinaryIO | None = None
-        self._offset = 0
-        self.restored: list[RestoredInstance] = []
-
-    def begin(self, index: int, facts: InstanceFacts) -> None:
-        prefix = encode_prefix(FileMeta(facts.sop_class_uid, facts.sop_instance_uid, facts.transfer_syntax_uid))
-        self._offset = len(prefix)
-        self._paths.append(self._into / f"{index:05d}.dcm")
-        self._file = self._paths[-1].open("xb")
-        self._file.write(prefix)
-
-    def take(self, data: bytes) -> None:
-        if self._file:
-            self._file.write(data)
-
-    def finish(self, facts: InstanceFacts, digest: bytes) -> None:
-        self._close()
-        self.restored.append(
-            RestoredInstance(
-                file=self._paths[-1],
-                data_offset=self._offset,
-                bytes=facts.bytes,
-                digest=digest,
-                transfer_syntax_uid=facts.transfer_syntax_uid,
-                sop_class_uid=facts.sop_class_uid,
-                sop_instance_uid=facts.sop_instance_uid,
-                received_at=facts.received_at,
-                calling_ae=facts.calling_ae,
-                header_bytes=facts.header_bytes,
-                keep_header=facts.keep_header,
-            )
-        )
-
-    def remove_all(self) -> None:
-        self._close()
-        for path in self._paths:
-            path.unlink(missing_ok=True)
-
-    def _close(self) -> None:
-        if self._file:
-            self._file.close()
-            self._file = None
 
 
 def _digests(file: BinaryIO) -> tuple[bytes, bool]:
@@ -314,13 +301,20 @@ def _header(source: Source, index: int, length: int) -> Header:
 
 def _raise_if_damaged(source: Source, index: int) -> None:
     """Raises DamagedSourceError when the file no longer has the recorded digest."""
-    digest = hashlib.sha256()
+    digest = b""
     with suppress(OSError), source.path.open("rb") as file:
-        file.seek(source.data_offset)
-        while piece := file.read(_COPY):
-            digest.update(piece)
-    if digest.digest() != source.digest:
+        digest = _digest_from(file, source.data_offset)
+    if digest != source.digest:
         raise DamagedSourceError(index)
+
+
+def _digest_from(file: BinaryIO, offset: int) -> bytes:
+    """SHA-256 of what comes after the first `offset` bytes."""
+    file.seek(offset)
+    digest = hashlib.sha256()
+    while piece := file.read(_COPY):
+        digest.update(piece)
+    return digest.digest()
 
 
 def _sync_directory(path: Path) -> None:

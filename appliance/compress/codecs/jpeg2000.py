@@ -38,7 +38,7 @@ class Jpeg2000:
         array = to_array(block, layout)
         if array is None:
             return None
-        payload = encode_image(array, layout)
+        payload = encode_image(array, layout, mct=layout.rgb and _decorrelates(array))
         return payload if payload is not None and len(payload) < limit else None
 
     def decode(self, payload: bytes, layout: Layout, size: int) -> bytes:
@@ -81,14 +81,17 @@ class RankedJpeg2000:
         return to_block(values[ranks], layout)
 
 
-def encode_image(array: IntArray, layout: Layout) -> bytes | None:
-    """A codestream for the array of `to_array`, at the precision that the layout names or, if need be, a larger one."""
+def encode_image(array: IntArray, layout: Layout, *, mct: bool) -> bytes | None:
+    """A codestream for the array of `to_array`, at the precision that the layout names or, if need be, a larger one.
+
+    `mct`: with the reversible colour transform. None when the samples are wider than the encoder takes.
+    """
     low, high = int(array.min()), int(array.max())
     needed = _bits(low, high)
     precision = layout.stored if needed <= layout.stored <= min(layout.allocated, _PRECISION_MAX) else needed
     if precision > _PRECISION_MAX:
         return None
-    return _encode(array, precision, mct=layout.rgb and _decorrelates(array))
+    return _encode(array, precision, mct=mct)
 
 
 def fits_stored(array: IntArray, layout: Layout) -> bool:
@@ -104,12 +107,6 @@ def decode_image(codestream: bytes, layout: Layout) -> IntArray:
     except (RuntimeError, ValueError, KeyError, MemoryError) as error:
         raise CodecError("a JPEG 2000 codestream is damaged") from error
     return array
-
-
-def uses_colour_transform(codestream: bytes) -> bool:
-    """Whether the codestream's first COD marker says that its samples were transformed (A.6.1)."""
-    at = codestream.find(b"\xff\x52")
-    return at > 0 and codestream[at + 8] == 1
 
 
 def _encode(array: IntArray, precision: int, *, mct: bool) -> bytes:
