@@ -47,6 +47,7 @@ _DISK_PAUSE_SECONDS: Final = 5.0
 _STUDIES: Final = 32  # looked at in one go; the first that may be packed is
 _RAW_ENOUGH: Final = 4  # times a parcel's size that unpacked bytes are surely enough to fill one
 _HEADER_MAX: Final = 1 << 20
+_LOCK: Final = "compress.lock"
 _log = get_logger()
 
 
@@ -82,9 +83,8 @@ class Packing:
         """What a power cut may leave: files without a row go; a parcel whose file is gone is packed anew."""
         rows = self._db.execute(_SQL["parcel_files"]).fetchall()
         present = {entry.name for entry in os.scandir(self._parcels)}
-        for name in present - {row["file"] for row in rows}:
-            if name.endswith((".part", ".parcel")):
-                (self._parcels / name).unlink()
+        for name in present - {row["file"] for row in rows} - {_LOCK}:
+            (self._parcels / name).unlink()
         for row in rows:
             if row["file"] not in present and row["state"] in {ParcelState.BUILT, ParcelState.OPEN}:
                 self._pack_anew(row["id"], row["study_id"])
@@ -309,7 +309,7 @@ def _alone(parcels: Path) -> Iterator[None]:
     try:
         parcels.mkdir(mode=0o750, parents=True, exist_ok=True)
         sync_directory(parcels.parent)
-        lock = os.open(parcels / "compress.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        lock = os.open(parcels / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
     except OSError as error:
         raise disk_error(error) from error
     try:
