@@ -231,9 +231,19 @@ def _leave_out_fsync(of_directories: bool) -> None:
 
 
 def _weaken_sqlite(level: str) -> None:
+    def weaken(sql: str) -> str:
+        return sql.replace("synchronous = FULL", f"synchronous = {level}")
+
+    class WeakCursor(sqlite3.Cursor):
+        def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
+            return super().execute(weaken(sql), *values)
+
     class Weak(sqlite3.Connection):
         def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
-            return super().execute(sql.replace("synchronous = FULL", f"synchronous = {level}"), *values)
+            return super().execute(weaken(sql), *values)
+
+        def cursor(self, factory: Any = WeakCursor) -> Any:
+            return super().cursor(factory)
 
     connect = sqlite3.connect
 

@@ -13,16 +13,18 @@ from typing import Any, Final, Self
 
 from support import canary
 from support.launcher import ROOMS, Launcher, Running
-from support.processes import free_port, listens, wait_for, write_hub, write_unit
+from support.processes import SMALL_PARCELS, free_port, listens, wait_for, write_hub, write_unit
 from support.recording_proxy import RecordingProxy
 from support.safekeeping import Held, hub_leftovers, hub_problems, leftovers, unit_problems
 from support.tiny_instances import TinyInstance, make
 from support.tiny_scu import TinyScu
 
 from appliance.config import load_hub
+from appliance.hub.credentials import new_secret
+from appliance.hub.index import sites
+from appliance.hub.index.database import Index
 
 UNIT: Final = ("receive", "compress", "forward")
-SMALL_PARCELS: Final = {"compress__parcel_bytes": 65536, "compress__parcel_instances": 8}
 
 
 class Modality:
@@ -107,17 +109,8 @@ class MiniSystem:
         self.faults: dict[str, Sequence[str]] = {}
 
     def _add_site(self) -> Path:
-        from appliance.hub.credentials import new_secret
-        from appliance.hub.index import sites
-        from appliance.hub.index.database import Index
-
-        secret, digest = new_secret("site-1")
-        index = Index.open(load_hub(self.hub_config))
-        with index.write() as connection:
-            sites.add(connection, "site-1", "Site", digest, 0)
-        index.close()
         path = self.directory / "secret"
-        path.write_text(secret)
+        path.write_text(add_site(self.hub_config))
         path.chmod(0o600)
         return path
 
@@ -169,7 +162,7 @@ class MiniSystem:
         parcels = "SELECT count(*) FROM parcel WHERE state NOT IN ('delivered', 'refused') OR file_gone_at IS NULL"
         return self.rows(instances)[0][0] == 0 and self.rows(parcels)[0][0] == 0
 
-    def settle(self, acknowledged: Collection[Held], seconds: float = 60.0) -> list[str]:
+    def settle(self, acknowledged: Collection[Held], seconds: float = 60.0, *, logs: bool = True) -> list[str]:
         """What is wrong once everything had time to be delivered: at the unit, at the hub, and in the logs."""
         try:
             wait_for(self.is_all_delivered, "everything is delivered", seconds)
@@ -177,7 +170,7 @@ class MiniSystem:
             return [f"stuck: {line}" for line in self._stuck()]
         problems = unit_problems(self.unit_data, acknowledged) + hub_problems(self.hub_data, acknowledged)
         problems += leftovers(self.unit_data) + self._settled_hub_leftovers()
-        return problems + self.log_problems()
+        return problems + (self.log_problems() if logs else [])
 
     def log_problems(self) -> list[str]:
         """Patient data and tracebacks in any log."""
@@ -221,3 +214,13 @@ def until(seconds: float) -> Callable[[], bool]:
     """True while the time is not over."""
     deadline = time.monotonic() + seconds
     return lambda: time.monotonic() < deadline
+
+
+def add_site(hub_config: Path) -> str:
+    """What `appliance hub site add` does: the site `site-1`; returns its secret."""
+    secret, digest = new_secret("site-1")
+    index = Index.open(load_hub(hub_config))
+    with index.write() as connection:
+        sites.add(connection, "site-1", "Site", digest, 0)
+    index.close()
+    return secret

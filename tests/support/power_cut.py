@@ -9,9 +9,11 @@ from __future__ import annotations
 import contextlib
 import random
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Final
@@ -20,7 +22,7 @@ from support import canary
 from support.forgetful_disk import CALLS
 from support.launcher import Launcher, Running
 from support.lossyfs import LossyMount
-from support.processes import free_port, listens, wait_for, write_unit
+from support.processes import SMALL_PARCELS, free_port, listens, wait_for, write_unit
 from support.safekeeping import Held, leftovers, unit_problems
 from support.tiny_instances import TinyInstance, make
 from support.tiny_scu import TinyScu
@@ -63,8 +65,13 @@ class Rig(ABC):
         self.closing = contextlib.ExitStack()
         self.disk = self.closing.enter_context(LossyMount(directory / "disk"))
         self.launcher = self.closing.enter_context(Launcher(directory / "logs", self.rooms))
+        self._threads = self.closing.enter_context(ThreadPoolExecutor(1))
         self.cut = threading.Event()
         self.summary = Summary()
+
+    @abstractmethod
+    def prepare(self) -> None:
+        """Makes what the generation needs, before the first start."""
 
     @abstractmethod
     def start(self) -> list[Running]:
@@ -89,17 +96,28 @@ class Rig(ABC):
         after = draw.randint(1, draw.choice((40, self.mutations)))
         self.disk.arm(after, draw.choice(("", *CALLS)))
         running = self.start()
-        worker = threading.Thread(target=self.load)
-        worker.start()
-        if not self.disk.wait_cut(_LOAD_SECONDS):
-            self.disk.cut()
+        loading = self._threads.submit(self.load)
+        ended = self._await_cut(running)
         for process in running:
             process.kill()
         self.cut.set()
-        worker.join()
+        loading.result()
         self.summary.prevented[self.disk.power_on(draw.getrandbits(32))] += 1
         self.summary.cuts += 1
-        self.note(f"after cut {number}", self.check())
+        self.note(f"after cut {number}", ended + self.check())
+
+    def _await_cut(self, running: list[Running]) -> list[str]:
+        """Returns when the power is off; a sentence for each process that ended while it was on."""
+        ended: dict[str, str] = {}
+        deadline = time.monotonic() + _LOAD_SECONDS
+        while not self.disk.wait_cut(0.05) and time.monotonic() < deadline:
+            for process in running:
+                code = process.exit_code()
+                if code is not None and not self.disk.wait_cut(0):
+                    ended[process.name] = f"{process.name} ended with {code}: {process.log.read_text()[-1500:]}"
+        if not self.disk.wait_cut(0):
+            self.disk.cut()
+        return list(ended.values())
 
     def note(self, when: str, problems: list[str]) -> None:
         """Adds problems with what is needed to see them again."""
@@ -116,6 +134,7 @@ def generation(
     """Runs `cuts` cuts of one rig on a fresh disk; stops at the first cut that shows a problem."""
     rig = kind(directory / f"{kind.name}-{seed}", seed, faults)
     try:
+        rig.prepare()
         for number in range(cuts):
             rig.round(number)
             if rig.summary.problems:
@@ -132,12 +151,12 @@ class ReceiveRig(Rig):
     name = "receive"
     rooms = ("receive",)
     mutations = 1500
+    pause: ClassVar[float] = 0.0  # seconds between two stores of a modality
 
-    def __init__(self, directory: Path, seed: int, faults: Sequence[str]) -> None:
-        super().__init__(directory, seed, faults)
+    def prepare(self) -> None:
         self.data = self.disk.directory / "unit"
         self.port = free_port()
-        self.config = write_unit(directory / "unit.toml", self.data, self.port)
+        self.config = write_unit(self.directory / "unit.toml", self.data, self.port, **SMALL_PARCELS)
         self.acknowledged: set[Held] = set()
         self.sent = 0
 
@@ -160,6 +179,7 @@ class ReceiveRig(Rig):
                     if scu.store(instance) == 0x0000:
                         self.acknowledged.add((instance.sop_instance_uid, instance.digest))
                         self.summary.acknowledged += 1
+                    self.cut.wait(self.pause)
             self.cut.wait(0.002)
 
     def _instance(self, number: int) -> TinyInstance:

@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 from appliance.config import HubConfig, UnitConfig, write_commented
 
 MIB: Final = 1 << 20
+SMALL_PARCELS: Final = {"compress__parcel_bytes": 65536, "compress__parcel_instances": 8}
 _T = TypeVar("_T")
 
 

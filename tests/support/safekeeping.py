@@ -40,7 +40,7 @@ def leftovers(data: Path) -> list[str]:
     found = [str(path.relative_to(data)) for path in sorted((data / "spool").glob("*/*")) if path.is_file()]
     extra = [f"{name}: no row names it" for name in found if name.removeprefix("spool/") not in known]
     if (data / "parcels").is_dir():
-        names = [path.name for path in sorted((data / "parcels").iterdir())]
+        names = [path.name for path in sorted((data / "parcels").iterdir()) if path.suffix != ".lock"]
         extra += [f"parcels/{name}: no row names it" for name in names if name not in parcels]
     return extra
 
