@@ -51,9 +51,12 @@ async def batches(
             await asyncio.wait({reading, ending}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
             if reading.done():
                 chunk, reading = _result(reading), None
-                whole, reason = chunk == b"", Reason.CUT if chunk is None else None
+                if chunk is None:
+                    reason, chunk = Reason.CUT, _unread(content)
+                else:
+                    whole = not chunk
                 pulse.heard(first=not pending)
-                pending += chunk or b""
+                pending += chunk
             elif ending.done() or pulse.is_silent():
                 reason = Reason.ENDED if ending.done() else Reason.SILENT
             if pending and (whole or reason or len(pending) >= FLUSH_BYTES or pulse.is_due()):
@@ -95,6 +98,12 @@ class _Pulse:
 
     def is_due(self) -> bool:
         return self._now() >= self._since + FLUSH_SECONDS
+
+
+def _unread(content: aiohttp.StreamReader) -> bytes:
+    """What came before the cut and was not read yet: the reader still has it, but would only raise."""
+    content.set_exception(None)  # type: ignore[arg-type]
+    return content.read_nowait()
 
 
 def _result(reading: asyncio.Future[Any]) -> bytes | None:

@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import hashlib
 import json
+import socket
 import sqlite3
+import struct
 import threading
 import time
 import urllib.error
@@ -116,6 +118,61 @@ class Client:
         return self.verdict(digest)
 
 
+class RawRequest:
+    """A request over a plain socket, to stop, trickle or cut at any byte."""
+
+    def __init__(self, url: str, head: str) -> None:
+        host, _, port = url.removeprefix("http://").partition(":")
+        self._socket = socket.create_connection((host, int(port)), 10)
+        self.send(head.encode())
+
+    @classmethod
+    def patch(cls, client: Client, location: str, offset: int, length: int | None, **headers: str) -> RawRequest:
+        """A PATCH of which only the head is sent; `length` None: chunked."""
+        path = location.removeprefix(client.url)
+        given = {
+            "Host": client.url.removeprefix("http://"),
+            "Authorization": f"Bearer {client.secret}",
+            "Tus-Resumable": "1.0.0",
+            "Content-Type": "application/offset+octet-stream",
+            "Upload-Offset": str(offset),
+            **({"Transfer-Encoding": "chunked"} if length is None else {"Content-Length": str(length)}),
+            **{name.replace("_", "-"): value for name, value in headers.items()},
+        }
+        lines = "".join(f"{name}: {value}\r\n" for name, value in given.items())
+        return cls(client.url, f"PATCH {path} HTTP/1.1\r\n{lines}\r\n")
+
+    def send(self, data: bytes) -> None:
+        self._socket.sendall(data)
+
+    def send_chunk(self, data: bytes) -> None:
+        self.send(f"{len(data):x}\r\n".encode() + data + b"\r\n")
+
+    def answer(self, seconds: float = 10) -> bytes:
+        """All that comes until the hub closes, or the head of the answer is whole; empty when it closed at once."""
+        self._socket.settimeout(seconds)
+        got = b""
+        try:
+            while b"\r\n\r\n" not in got and (piece := self._socket.recv(65536)):
+                got += piece
+        except ConnectionError:
+            return got
+        return got
+
+    def status(self, seconds: float = 10) -> int:
+        """The status of the answer; 0 when there was none."""
+        words = self.answer(seconds).split(b" ", 2)
+        return int(words[1]) if len(words) > 1 else 0
+
+    def cut(self) -> None:
+        """Closes with a reset: no goodbye."""
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._socket.close()
+
+    def close(self) -> None:
+        self._socket.close()
+
+
 def _answer(status: int, headers: Any, body: bytes) -> Answer:
     return Answer(status, {name.lower(): value for name, value in headers.items()}, body)
 
@@ -198,7 +255,6 @@ def source(path: Path, instance: TinyInstance, **values: Any) -> Source:
         "transfer_syntax_uid": instance.transfer_syntax_uid,
         "sop_class_uid": instance.sop_class_uid,
         "sop_instance_uid": instance.sop_instance_uid,
-        "series_instance_uid": "",
         "received_at": 1_000,
         "calling_ae": "CT1",
     }

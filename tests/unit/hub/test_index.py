@@ -112,12 +112,12 @@ def _open(data: str) -> None:
 
 def test_processes_that_open_a_new_index_at_once_all_find_it_whole(tmp_path: Path):
     context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=_open, args=(str(tmp_path / "hub"),)) for _ in range(3)]
+    processes = [context.Process(target=_open, args=(str(tmp_path / "hub"),)) for _ in range(2)]
     for process in processes:
         process.start()
     for process in processes:
         process.join(60)
-    assert [process.exitcode for process in processes] == [0, 0, 0]
+    assert [process.exitcode for process in processes] == [0, 0]
 
 
 def test_a_commit_is_in_the_log_and_fsynced(index: Index):
@@ -128,9 +128,13 @@ def test_a_commit_is_in_the_log_and_fsynced(index: Index):
 
 
 def test_a_transaction_that_fails_leaves_nothing(index: Index):
-    with pytest.raises(sqlalchemy.exc.IntegrityError), index.write() as connection:
-        for name in ("c", "a"):
-            sites.add(connection, name, name, bytes(32), 0)
+    def add(*names: str) -> None:
+        with index.write() as connection:
+            for name in names:
+                sites.add(connection, name, name, bytes(32), 0)
+
+    with pytest.raises(sqlalchemy.exc.IntegrityError):
+        add("c", "a")
     with index.read() as connection:
         assert sites.find(connection, "c") is None
 
