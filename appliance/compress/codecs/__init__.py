@@ -24,7 +24,7 @@ def encode_block(block: bytes, layout: Layout) -> tuple[Codec, bytes]:
     for codec in CODECS:
         try:
             payload = codec.encode(block, layout, len(best[1]))
-        except CodecError:
+        except (CodecError, MemoryError):
             continue
         if payload is not None and len(payload) < len(best[1]):
             best = (codec, payload)
