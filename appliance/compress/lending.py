@@ -5,14 +5,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from appliance.compress.faults import PoolClosedError
 from appliance.compress.process import WorkerProcess
+from appliance.errors import SandboxError
 
 _JOBS_EACH: Final = 64  # then it is replaced, whatever its libraries have leaked
 _SPARES_MAX: Final = 2
+_STARTS_MAX: Final = 3
 
 
 class Lender:
@@ -83,7 +85,14 @@ class Lender:
         raise PoolClosedError
 
     def _start(self) -> Future[WorkerProcess]:
-        return self._starter.submit(WorkerProcess, self._jobs, self._memory_bytes)
+        return self._starter.submit(self._new_worker)
+
+    def _new_worker(self) -> WorkerProcess:
+        """One that something killed while it started says nothing; walls that can't be put up fail each time."""
+        for _ in range(_STARTS_MAX - 1):
+            with suppress(SandboxError):
+                return WorkerProcess(self._jobs, self._memory_bytes)
+        return WorkerProcess(self._jobs, self._memory_bytes)
 
     def _give_back(self, worker: WorkerProcess, *, keep: bool) -> None:
         with self._lock:
