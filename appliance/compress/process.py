@@ -129,6 +129,7 @@ class WorkerProcess:
         try:
             message = self.receive(time.monotonic() + _START_SECONDS)
         except WorkerLostError as error:
+            self.end()
             raise SandboxError(f"A worker process did not start: {error}") from None
         if not isinstance(message, Ready):
             self.end()

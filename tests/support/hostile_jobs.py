@@ -1,0 +1,158 @@
+"""The worker's jobs, with a codec that does harm when a block of pixels asks for it: what an exploit would try.
+
+A worker is started with the name of this module instead of `appliance.compress.jobs`. The harm is done where real
+codecs run: inside the sandbox, while an instance is packed or unpacked.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from appliance.compress import read, write
+from appliance.compress.codecs import decode_block, encode_block
+from appliance.compress.codecs.base import Codec
+from appliance.compress.jobs import JOBS as _REAL_JOBS
+from appliance.compress.layout import Layout
+
+JOBS: Final = dict(_REAL_JOBS)
+MARK: Final = b"HARM:"
+_LIBC: Final = ctypes.CDLL(None, use_errno=True)
+
+
+def pixels(harm: str, target: str = "", *, when: str = "encode", size: int = 2048) -> bytes:
+    """Pixels that make the worker do `harm` to `target`, while packing (`encode`) or unpacking (`decode`)."""
+    return (MARK + f"{when}:{harm}:{target}:".encode()).ljust(size, b"\0")
+
+
+def _connect(target: str) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as client:
+        client.connect(("127.0.0.1", int(target)))
+
+
+def _execute(target: str) -> None:
+    subprocess.run(["/bin/touch", target], check=True)
+
+
+def _execute_here(target: str) -> None:
+    os.execv("/bin/touch", ["touch", target])
+
+
+def _fork(_target: str) -> None:
+    os.fork()
+
+
+def _thread(_target: str) -> None:
+    threading.Thread(target=time.sleep, args=(1,)).start()
+
+
+def _write_file(target: str) -> None:
+    Path(target).write_text("owned")
+
+
+def _write_by_system_call(target: str) -> None:
+    """As shell code would, past Python: 257 and 56 are openat, 437 is openat2."""
+    number = 257 if os.uname().machine == "x86_64" else 56
+    for call in (number, 437):
+        _LIBC.syscall(call, -100, target.encode(), os.O_CREAT | os.O_WRONLY, 0o666)
+    raise PermissionError(1, "Operation not permitted")
+
+
+def _read_file(_target: str) -> None:
+    Path("/etc/passwd").read_text()
+
+
+def _allocate(_target: str) -> None:
+    bytearray(4 << 30)
+
+
+def _burn(_target: str) -> None:
+    while True:
+        pass
+
+
+def _hang(_target: str) -> None:
+    time.sleep(3600)
+
+
+def _crash(_target: str) -> None:
+    ctypes.string_at(0)
+
+
+def _kill_pool(_target: str) -> None:
+    os.kill(os.getppid(), signal.SIGKILL)
+
+
+def _trace_pool(_target: str) -> None:
+    _LIBC.ptrace(16, os.getppid(), 0, 0)
+
+
+def _remove_file(target: str) -> None:
+    Path(target).unlink()
+
+
+def _fill_disk(_target: str) -> None:
+    for descriptor in range(3, 64):
+        try:
+            os.pwrite(descriptor, b"x", 1 << 40)
+        except OSError:
+            continue
+
+
+def _lie(_target: str) -> None:
+    """Does nothing; `_harmful_encode` then gives other bytes away."""
+
+
+HARMS: Final[dict[str, Callable[[str], None]]] = {
+    "connect": _connect,
+    "execute": _execute,
+    "execute_here": _execute_here,
+    "fork": _fork,
+    "thread": _thread,
+    "write_file": _write_file,
+    "write_by_system_call": _write_by_system_call,
+    "read_file": _read_file,
+    "remove_file": _remove_file,
+    "allocate": _allocate,
+    "burn": _burn,
+    "hang": _hang,
+    "crash": _crash,
+    "kill_pool": _kill_pool,
+    "trace_pool": _trace_pool,
+    "fill_disk": _fill_disk,
+    "lie": _lie,
+}
+
+
+def _harm(block: bytes, when: str) -> str:
+    """Does what the block asks for at this moment; returns its name, empty when it asks for nothing."""
+    if not block.startswith(MARK):
+        return ""
+    moment, harm, target = block[len(MARK) :].split(b":")[:3]
+    if moment.decode() != when:
+        return ""
+    HARMS[harm.decode()](target.decode())
+    return harm.decode()
+
+
+def _harmful_encode(block: bytes, layout: Layout) -> tuple[Codec, bytes]:
+    if _harm(block, "encode") == "lie":
+        return encode_block(block[::-1], layout)
+    return encode_block(block, layout)
+
+
+def _harmful_decode(codec_id: int, payload: bytes, layout: Layout, size: int) -> bytes:
+    block = decode_block(codec_id, payload, layout, size)
+    return block[::-1] if _harm(block, "decode") == "lie" else block
+
+
+write.encode_block = _harmful_encode
+read.decode_block = _harmful_decode
