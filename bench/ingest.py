@@ -18,7 +18,6 @@ from pathlib import Path
 from harness import images, peers
 from harness.ours import UNIT_AE, Unit
 from harness.report import Goal, Report, Table, arguments, median, publish, scratch, spread
-
 from support import data
 
 Times = dict[tuple[str, bool, int], list[float]]
@@ -80,10 +79,8 @@ def report(times: Times, slices: int, size: int) -> Report:
             if of_mode == mode:
                 rate = rates[name, mode, senders]
                 times_ours = "" if name == "unit" else f"{rates['unit', mode, 1] / rate:.2f}×"
-                table.rows.append(
-                    (name, str(senders), f"{median(seconds):.2f}", spread(seconds), f"{rate:.0f}")
-                    + (f"{rate * size / slices / 1e6:.0f}", times_ours)
-                )
+                speed = (f"{rate:.0f}", f"{rate * size / slices / 1e6:.0f}")
+                table.rows.append((name, str(senders), f"{median(seconds):.2f}", spread(seconds), *speed, times_ours))
         found.tables.append(table)
         found.goals += goals(rates, mode, words)
     runs = len(next(iter(times.values())))

@@ -79,12 +79,7 @@ def report(peaks: Mapping[int, list[dict[str, int]]], facts: Mapping[int, list[d
     for name in sorted(worst[long]):
         few, many = worst[short].get(name, 0), worst[long][name]
         table.rows.append((name, f"{few / 1e6:.1f}", f"{many / 1e6:.1f}", f"{many / few:.3f}" if few else "-"))
-    note = "; ".join(
-        f"{count:,} slices ({len(runs)} runs): received in {median([r['received'] for r in runs]):.0f} s, all verified at"
-        f" the hub after {median([r['delivered'] for r in runs]):.0f} s, packed {median([r['ratio'] for r in runs]):.2f}:1"
-        for count, runs in sorted(facts.items())
-    )
-    table.note = f"Medians of the runs: {note}."
+    table.note = "Medians: " + "; ".join(_course(count, runs) for count, runs in sorted(facts.items())) + "."
     found.tables.append(table)
     highest = max(worst[long], key=lambda name: worst[long][name])
     growths = {name: worst[long][name] / worst[short][name] for name in worst[long] if worst[short].get(name)}
@@ -103,6 +98,14 @@ def report(peaks: Mapping[int, list[dict[str, int]]], facts: Mapping[int, list[d
     ]
     found.figures = {"peak_bytes": {str(k): v for k, v in peaks.items()}, "runs": {str(k): v for k, v in facts.items()}}
     return found
+
+
+def _course(slices: int, runs: list[dict[str, float]]) -> str:
+    received, delivered, ratio = (median([run[key] for run in runs]) for key in ("received", "delivered", "ratio"))
+    return (
+        f"{slices:,} slices ({len(runs)} runs): received in {received:.0f} s, all verified at the hub after"
+        f" {delivered:.0f} s, packed {ratio:.2f}:1"
+    )
 
 
 def _worst(runs: list[dict[str, int]]) -> dict[str, int]:

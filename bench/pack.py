@@ -50,21 +50,32 @@ DIFFUSION = ("mr-dti-philips-408", "mr-dwi-siemens-100")
 HEADER_SHARE = 0.03
 
 
+@dataclass(frozen=True)
+class Ours:
+    """What one run through a unit came to. Which instances share a parcel depends on when they came."""
+
+    parcels: int
+    bytes: int  # of all parcels, whole
+    headers: int  # of these, what is not pixel blocks
+    wire: int  # all bytes that forward put on TCP
+
+
 @dataclass
 class Sizes:
-    """Bytes of one series by each way, and ours in parts."""
+    """Bytes of one series by each way, and what our runs came to."""
 
     files: int
     raw: int
     deflate: int = 0
     j2k: int = 0
     orthanc: int = 0
-    parcels: int = 0  # bytes of all parcels, whole
-    parcel_count: int = 0
-    headers: int = 0  # of these, what is not pixel blocks
-    wire: int = 0  # all bytes that forward put on TCP
     headers_deflate: int = 0
+    runs: list[Ours] = field(default_factory=list)
     speeds: list[float] = field(default_factory=list)  # bytes a second
+
+    def ours(self, what: str) -> int:
+        """The median of the runs of one field of `Ours`."""
+        return round(median([getattr(run, what) for run in self.runs]))
 
 
 def sources(limit: int) -> dict[str, list[Path]]:
@@ -120,7 +131,7 @@ def _orthanc_bytes(contents: Sequence[bytes], directory: Path) -> int:
         return relay.sent
 
 
-def by_us(files: Sequence[Path], directory: Path, sizes: Sizes) -> None:
+def by_us(files: Sequence[Path], directory: Path) -> Ours:
     """Sends the files to a unit, lets it pack them with the line down, then lets them go to the hub."""
     outbox = directory / "outbox"
     outbox.mkdir(parents=True)
@@ -134,10 +145,10 @@ def by_us(files: Sequence[Path], directory: Path, sizes: Sizes) -> None:
             parcels = [file.read_bytes() for file in sorted((unit.data / "parcels").glob("*.parcel"))]
             unit.start("forward")
             _wait(unit, "SELECT sum(delivered) FROM study", len(files))
-        sizes.wire = relay.sent
-    sizes.parcels, sizes.parcel_count = sum(map(len, parcels)), len(parcels)
+        wire = relay.sent
+    size = sum(map(len, parcels))
     blocks = sum(read_preamble(parcel[:PREAMBLE_BYTES], len(parcel)).blocks for parcel in parcels)
-    sizes.headers = sizes.parcels - blocks
+    return Ours(len(parcels), size, size - blocks, wire)
 
 
 def _wait(unit: Unit, query: str, count: int, seconds: float = 300.0) -> None:
@@ -177,7 +188,6 @@ def _source(file: Path) -> Source:
         transfer_syntax_uid=meta.transfer_syntax_uid,
         sop_class_uid=identity.sop_class_uid,
         sop_instance_uid=identity.sop_instance_uid,
-        series_instance_uid=identity.series_instance_uid,
         received_at=0,
         calling_ae=peers.CALLING_AE,
     )
@@ -198,12 +208,12 @@ def report(found: dict[str, Sizes]) -> Report:
     made.machine += ", " + peers.versions()
     made.tables += [_sizes_table(found), _headers_table(found), _speed_table(found)]
     for name in [name for name in DIFFUSION if name in found]:
-        share = found[name].headers / found[name].headers_deflate
+        share = found[name].ours("headers") / found[name].headers_deflate
         sentence = f"headers of {name} under 3 % of what deflate makes of them"
         made.goals.append(Goal(sentence, f"{100 * share:.2f} %", share < HEADER_SHARE))
     for other in ("deflate", "j2k", "orthanc"):
-        worse = [name for name, sizes in found.items() if sizes.parcels >= getattr(sizes, other)]
-        total, ours = sum(getattr(s, other) for s in found.values()), sum(s.parcels for s in found.values())
+        worse = [name for name, sizes in found.items() if sizes.ours("bytes") >= getattr(sizes, other)]
+        total, ours = sum(getattr(s, other) for s in found.values()), sum(s.ours("bytes") for s in found.values())
         made.goals.append(
             Goal(f"fewer bytes than {other} for every one of them", f"{total / ours:.2f}× fewer in all"
                  + (f"; not for {', '.join(worse)}" if worse else ""), not worse)
@@ -216,13 +226,13 @@ def _sizes_table(found: dict[str, Sizes]) -> Table:
     columns = ("MB", "files", "as sent", "deflate", "J2K files", "Orthanc gzip", "parcels", "on TCP", "ratio", "vs J2K")
     table = Table("Bytes on the wire, MB (10⁶)", columns)
     for name, s in found.items():
-        sizes = (s.raw, s.deflate, s.j2k, s.orthanc, s.parcels, s.wire)
-        table.rows.append(
-            (name, str(s.files), *map(_mb, sizes), f"{s.raw / s.parcels:.2f}", f"{s.j2k / s.parcels:.2f}×")
-        )
+        packed = s.ours("bytes")
+        sizes = (s.raw, s.deflate, s.j2k, s.orthanc, packed, s.ours("wire"))
+        table.rows.append((name, str(s.files), *map(_mb, sizes), f"{s.raw / packed:.2f}", f"{s.j2k / packed:.2f}×"))
     table.note = (
-        "as sent: the files. parcels: ours, whole, as packed with the line down. on TCP: every byte that forward then put"
-        " on TCP for them, HTTP included. ratio: as sent ÷ parcels. Orthanc gzip is measured on TCP, HTTP included."
+        "as sent: the files. parcels: ours, whole, packed with the line down; medians of the runs. on TCP: every byte"
+        " that forward then put on TCP for them, HTTP included. ratio: as sent ÷ parcels. Orthanc gzip: on TCP, HTTP"
+        " included. What the others need is the same in every run."
     )
     return table
 
@@ -230,12 +240,13 @@ def _sizes_table(found: dict[str, Sizes]) -> Table:
 def _headers_table(found: dict[str, Sizes]) -> Table:
     table = Table(
         "Headers: all of the parcels but pixel blocks, bytes",
-        ("series", "parcels", "in parcels", "an instance", "deflate", "share"),
+        ("series", "parcels", "bytes", "an instance", "deflate", "share", "range"),
     )
     for name, s in found.items():
-        share = f"{100 * s.headers / s.headers_deflate:.2f} %"
-        numbers = (s.parcel_count, s.headers, s.headers // s.files, s.headers_deflate)
-        table.rows.append((name, *(f"{number:,}" for number in numbers), share))
+        headers = s.ours("headers")
+        numbers = (s.ours("parcels"), headers, headers // s.files, s.headers_deflate)
+        shares = [100 * run.headers / s.headers_deflate for run in s.runs]
+        table.rows.append((name, *map("{:,}".format, numbers), f"{median(shares):.2f} %", spread(shares)))
     return table
 
 
@@ -262,7 +273,8 @@ def main(options: argparse.Namespace) -> None:
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir()
         found[name] = by_others(files, directory)
-        by_us(files, directory, found[name])
+        for run in range(options.repeat):
+            found[name].runs.append(by_us(files, directory / f"run-{run}"))
         found[name].speeds = speeds(files, directory / "speed", options.repeat)
     shutil.rmtree(directory, ignore_errors=True)
     publish(report(found), options)

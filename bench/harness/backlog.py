@@ -68,10 +68,21 @@ def build(data: Path, instances: int, now: int) -> int:
         connection.executemany(_INSERT_INSTANCE, _instance_rows(studies))
         _pack(connection, studies[: 2 * len(studies) // 3])
         _deliver(connection, studies[: len(studies) // 3], now)
+        _trouble(connection, instances)
         connection.execute(_LINK, (now, now))
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.close()
     return len(studies)
+
+
+def _trouble(connection: sqlite3.Connection, instances: int) -> None:
+    """One in five thousand instances needs a person: half are quarantined, half came twice with other bytes."""
+    connection.execute(
+        "UPDATE instance SET state = 'quarantined', reason = 'E403'"
+        " WHERE id % 10000 = 17 AND state = 'received' AND id <= ?",
+        (instances,),
+    )
+    connection.execute("UPDATE instance SET conflict = 1 WHERE id % 10000 = 5017 AND id <= ?", (instances,))
 
 
 def _studies(instances: int, now: int) -> Iterator[_Study]:

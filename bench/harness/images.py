@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import dcmread
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, UID
+from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 
 ROWS = COLUMNS = 512
 _ROOT = "2.25.2036854775807"

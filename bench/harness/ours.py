@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sqlite3
 import subprocess
@@ -10,10 +9,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from appliance.store_forward.database import FILE_NAME
+from harness import CHECKOUT
 from harness.peers import CALLING_AE
 from harness.processes import Running, free_port
-
-from appliance.store_forward.database import FILE_NAME
 
 UNIT_AE = "APPLIANCE"
 SITE = "bench"
@@ -32,14 +31,12 @@ class Hub:
         self.port = free_port()
         self.file, self.secret_file = directory / "hub.toml", directory / "secret"
         self.file.write_text(f'[hub]\ndata = "{directory / "data"}"\nbind = "127.0.0.1"\nport = {self.port}\n', "utf-8")
-        made = subprocess.run(
-            appliance("--config", self.file, "hub", "site", "add", SITE, "--json"),
+        subprocess.run(
+            appliance("--config", self.file, "hub", "site", "add", SITE, "--secret-file", self.secret_file),
             check=True,
             capture_output=True,
-            text=True,
+            cwd=CHECKOUT,
         )
-        self.secret_file.write_text(json.loads(made.stdout.splitlines()[-1])["secret"], "ascii")
-        self.secret_file.chmod(0o600)
         self.running = Running("hub", appliance("--config", self.file, "hub", "run"), directory / "log")
         self.running.wait_for_port(self.port)
 

@@ -99,7 +99,7 @@ class Report:
     tables: list[Table] = field(default_factory=list)
     goals: list[Goal] = field(default_factory=list)
     figures: dict[str, Any] = field(default_factory=dict)
-    machine: str = field(default_factory=lambda: machine())
+    machine: str = field(default_factory=lambda: _machine())  # noqa: PLW0108 - it is defined below
 
     def text(self) -> str:
         """All tables, then the goals."""
@@ -140,7 +140,7 @@ def _document(bench: str, text: str) -> None:
     DOCUMENT.write_text(pattern.sub(lambda _: block, page), "utf-8")
 
 
-def machine() -> str:
+def _machine() -> str:
     """Processor, cores, kernel, date, and the versions that the figures depend on."""
     cpuinfo = Path("/proc/cpuinfo").read_text("utf-8")
     model = re.search(r"^(?:model name|Model)\s*:\s*(.+)$", cpuinfo, re.MULTILINE)
