@@ -199,9 +199,9 @@ class HubLine:
         self._line = after_fault(self._line, now_ms(), started=started, now=time.monotonic(), unreachable=unreachable)
         if was_up and not self._line.up:
             log.warning("the line is down", reason=error.message, error_id=error.id)
+            self._kick.set()
         if not self._line.up:
             self.open.clear()
-            self._kick.set()
 
     def _problem(self) -> str:
         if not self._line.up:

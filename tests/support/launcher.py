@@ -70,13 +70,14 @@ class Launcher:
         self._clock = logs / ".clock"
         self._clock.write_bytes(bytes(8))
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OPENBLAS_NUM_THREADS": "1"}
-        self._process = subprocess.Popen(
-            [sys.executable, str(Path(__file__)), str(self._clock), *rooms],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=(logs / "launcher.log").open("wb"),
-            env=environment,
-        )
+        with (logs / "launcher.log").open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, str(Path(__file__)), str(self._clock), *rooms],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=environment,
+            )
 
     def start(self, name: str, config: Path, faults: Sequence[str] = ()) -> Running:
         """A process of the room `name` with this configuration file."""
@@ -111,8 +112,10 @@ class Launcher:
     def close(self) -> None:
         """Kills every child that still runs."""
         assert self._process.stdin
+        assert self._process.stdout
         self._process.stdin.close()
         self._process.wait()
+        self._process.stdout.close()
 
     def __enter__(self) -> Self:
         return self

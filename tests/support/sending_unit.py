@@ -107,6 +107,7 @@ class SendingUnit:
         *,
         priority: Priority = Priority.ROUTINE,
         plain: bool = False,
+        dictionary: bytes | None = None,
         pool: WorkerPool | None = None,
     ) -> Packed:
         """Packs the instances as the packing process does, and leaves it there."""
@@ -115,7 +116,7 @@ class SendingUnit:
         path = self.data / "parcels" / f"{secrets.token_hex(16)}.parcel"
         with contextlib.ExitStack() as stack:
             used = pool or stack.enter_context(WorkerPool(Compress(parcel_bytes=64 << 20)))
-            parcel = used.pack(sources, context, None, path)
+            parcel = used.pack(sources, context, dictionary, path)
         return Packed(study, priority, list(instances), path, parcel)
 
     def queue(self, packed: Packed) -> int:
