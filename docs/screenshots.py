@@ -5,45 +5,19 @@ The page is the real one, on a database that `tests/support/ward.py` fills with 
 
 from __future__ import annotations
 
-import shutil
 import sys
 import tempfile
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from support.ward import HOUR, MINUTE, PINS, Ward, busy_morning, ward_config  # noqa: E402
+from support.page import chromium, log_in, served  # noqa: E402
+from support.ward import HOUR, MINUTE, Ward, busy_morning, ward_config  # noqa: E402
 
 from appliance.clock import now_ms  # noqa: E402
-from appliance.webui.server import PageServer  # noqa: E402
-
-
-@contextmanager
-def served(data: Path) -> Iterator[str]:
-    """The page on a free port; yields its address."""
-    stop = threading.Event()
-    server = PageServer(ward_config(data))
-    thread = threading.Thread(target=server.serve, args=(stop,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.port}"
-    finally:
-        stop.set()
-        thread.join()
-
-
-def log_in(page: Page, url: str, name: str) -> None:
-    """Logs `name` in by the form, as a person does."""
-    page.goto(f"{url}/login")
-    page.fill("input[name=name]", name)
-    page.fill("input[name=pin]", PINS[name])
-    page.click("form.enter button.main")
 
 
 def line_down(ward: Ward) -> None:
@@ -55,32 +29,32 @@ def line_down(ward: Ward) -> None:
 
 def take(target: Path) -> None:
     """Writes the pictures into `target`."""
-    with tempfile.TemporaryDirectory() as scratch, sync_playwright() as playwright:
-        data = Path(scratch)
-        ward = Ward(data, now_ms())
+    with tempfile.TemporaryDirectory() as scratch, chromium() as browser:
+        ward = Ward(Path(scratch), now_ms())
         ids = busy_morning(ward)
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        with served(data) as url:
-            for name, width, height in (("wide", 1280, 800), ("phone", 360, 740)):
-                page = browser.new_page(viewport={"width": width, "height": height}, locale="en-GB")
-                page.goto(url)
-                page.screenshot(path=target / f"login-{name}.png")
-                log_in(page, url, "Joseph" if name == "wide" else "Esther")
-                page.screenshot(path=target / f"studies-{name}.png", full_page=True)
-                page.goto(f"{url}/studies/{ids['on_its_way']}")
-                page.screenshot(path=target / f"study-{name}.png", full_page=True)
-                if name == "wide":
-                    for place in ("", "devices", "users", "audit"):
-                        page.goto(f"{url}/engineer/{place}")
-                        page.screenshot(path=target / f"engineer-{place or 'health'}.png")
-            page.goto(f"{url}/language/fr?next=/")
-            page.screenshot(path=target / "studies-phone-french.png")
-            page.goto(f"{url}/language/en?next=/")
+        with served(ward_config(Path(scratch))) as url:
+            wide = browser.new_page(viewport={"width": 1280, "height": 800}, locale="en-GB")
+            log_in(wide, url, "Joseph")
+            shoot(wide, f"{url}/", target / "studies-wide.png")
+            shoot(wide, f"{url}/studies/{ids['on_its_way']}", target / "study-wide.png")
+            for place in ("", "devices", "users", "audit"):
+                shoot(wide, f"{url}/engineer/{place}", target / f"engineer-{place or 'health'}.png")
+            phone = browser.new_page(viewport={"width": 360, "height": 740}, locale="en-GB")
+            shoot(phone, f"{url}/login", target / "login-phone.png")
+            log_in(phone, url)
+            shoot(phone, f"{url}/", target / "studies-phone.png")
+            shoot(phone, f"{url}/studies/{ids['on_its_way']}", target / "study-phone.png")
+            shoot(phone, f"{url}/language/fr?next=/", target / "studies-phone-french.png")
+            phone.goto(f"{url}/language/en")
             line_down(ward)
-            page.goto(url)
-            page.screenshot(path=target / "line-down-phone.png")
-        browser.close()
+            shoot(phone, f"{url}/", target / "line-down-phone.png")
         ward.close()
+
+
+def shoot(page: Page, url: str, path: Path) -> None:
+    """One picture of the whole page."""
+    page.goto(url)
+    page.screenshot(path=path, full_page=True)
 
 
 if __name__ == "__main__":

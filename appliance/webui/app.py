@@ -55,6 +55,8 @@ def create_app(config: UnitConfig) -> Flask:
         MAX_FORM_PARTS=_FIELDS_MAX,
         SEND_FILE_MAX_AGE_DEFAULT=_YEAR,
     )
+    # Both would answer with a redirect whose address is made of the Host that the request claims.
+    app.url_map.merge_slashes = app.url_map.strict_slashes = False
     app.extensions["unit"] = config
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     babel = Babel(app, default_locale="en", locale_selector=language.select_language)

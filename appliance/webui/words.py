@@ -79,7 +79,7 @@ def _detail_waiting(status: StudyStatus, link: LineFacts, now: int) -> str:
 def _detail_on_its_way(status: StudyStatus, link: LineFacts, now: int) -> str:
     if not status.settled:
         return _("%(images)s so far; more may come", images=images_at_hub(status))
-    return eta_words(status, link, now) or images_at_hub(status)
+    return " · ".join(part for part in (images_at_hub(status), eta_words(status, link, now)) if part)
 
 
 def _detail_needs_help(status: StudyStatus, _link: LineFacts, _now: int) -> str:
