@@ -304,7 +304,7 @@ def report(files: Sequence[Sent], found: dict[str, Delivered], exported: dict[st
 def invite(demo: Demo) -> None:
     """What there is to look at, until Ctrl-C."""
     address = click.style(demo.page, bold=True)
-    print(f"\nThe radiographer's page: {address}   name: demo   PIN: {click.style(demo.pin, bold=True)}\n")
+    click.echo(f"\nThe radiographer's page: {address}   name: demo   PIN: {click.style(demo.pin, bold=True)}\n")
     print("Try, in another terminal:")
     for line in (
         f"appliance --config {demo.unit_file} status",
