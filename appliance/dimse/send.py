@@ -5,6 +5,7 @@ Each file goes in its own transfer syntax, its data set bytes as they are in the
 
 from __future__ import annotations
 
+import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -151,11 +152,17 @@ def _associate(
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 60
     arguments: dict[str, Any] = {"tls_args": (tls, host)} if tls else {}
     try:
+        # pynetdicom only says that it failed, and leaves its socket open; the system says why.
+        socket.create_connection((host, port), timeout=ae.connection_timeout).close()
         association = ae.associate(host, port, ae_title=called, max_pdu=0, **arguments)
     except (OSError, ValueError) as error:
-        raise LinkError(f"{host} port {port} can't be reached: {error}", hint=_HINT) from error
+        reason = getattr(error, "strerror", None) or str(error)
+        raise LinkError(f"{host} port {port} can't be reached: {reason}", hint=_HINT) from error
     if not association.is_established:
         raise LinkError(f"{called} at {host} port {port}: {_refusal(association)}", hint=_HINT)
+    # pynetdicom's own reactor thread may, under load, take a response that `send_c_store` waits for, and drops it. A
+    # requestor is asked for nothing, so whatever the reactor takes goes back to the one who waits.
+    vars(association)["_serve_request"] = lambda msg, context_id: association.dimse.msg_queue.put((context_id, msg))
     return association
 
 
@@ -166,7 +173,7 @@ def _refusal(association: Association) -> str:
     """Why there is no association, in words (PS3.8 9.3.4)."""
     answer = association.acceptor.primitive
     if not association.is_rejected or answer is None:
-        return "no answer" if not association.is_aborted else "the association was aborted"
+        return "nobody answers there, or not in DICOM"
     return "refused: " + _REJECTED.get((answer.result_source, answer.diagnostic), "it gave no known reason")
 
 
