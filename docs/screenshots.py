@@ -1,4 +1,4 @@
-"""Makes the pictures of docs/guides/radiographer.md: `python docs/screenshots.py [DIRECTORY]`. Needs Chromium.
+"""Makes the pictures of the guides: `python docs/screenshots.py [DIRECTORY]`. Needs Chromium.
 
 The page is the real one, on a database that `tests/support/ward.py` fills with people who do not exist.
 """
@@ -33,17 +33,15 @@ def take(target: Path) -> None:
         ward = Ward(Path(scratch), now_ms())
         ids = busy_morning(ward)
         with served(ward_config(Path(scratch))) as url:
-            wide = browser.new_page(viewport={"width": 1280, "height": 800}, locale="en-GB")
+            wide = browser.new_page(viewport={"width": 1280, "height": 640}, locale="en-GB")
             log_in(wide, url, "Joseph")
-            shoot(wide, f"{url}/", target / "studies-wide.png")
-            shoot(wide, f"{url}/studies/{ids['on_its_way']}", target / "study-wide.png")
-            for place in ("", "devices", "users", "audit"):
-                shoot(wide, f"{url}/engineer/{place}", target / f"engineer-{place or 'health'}.png")
+            shoot(wide, f"{url}/", target / "studies-wide.png", whole=True)
+            shoot(wide, f"{url}/studies/{ids['on_its_way']}", target / "study-wide.png", whole=True)
+            shoot(wide, f"{url}/engineer/", target / "engineer-health.png")
+            shoot(wide, f"{url}/engineer/devices", target / "engineer-devices.png")
             phone = browser.new_page(viewport={"width": 360, "height": 740}, locale="en-GB")
             shoot(phone, f"{url}/login", target / "login-phone.png")
             log_in(phone, url)
-            shoot(phone, f"{url}/", target / "studies-phone.png")
-            shoot(phone, f"{url}/studies/{ids['on_its_way']}", target / "study-phone.png")
             shoot(phone, f"{url}/language/fr?next=/", target / "studies-phone-french.png")
             phone.goto(f"{url}/language/en")
             line_down(ward)
@@ -51,10 +49,10 @@ def take(target: Path) -> None:
         ward.close()
 
 
-def shoot(page: Page, url: str, path: Path) -> None:
-    """One picture of the whole page."""
+def shoot(page: Page, url: str, path: Path, *, whole: bool = False) -> None:
+    """One picture: of what is seen at first, or of the whole page."""
     page.goto(url)
-    page.screenshot(path=path, full_page=True)
+    page.screenshot(path=path, full_page=whole)
 
 
 if __name__ == "__main__":
