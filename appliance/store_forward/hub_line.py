@@ -33,10 +33,10 @@ log = get_logger()
 
 
 class HubLine:
-    """`before` is the line as this box last knew it. `opened` is told whenever the gate opens.
+    """`before` is the line as this box last knew it; `wake` is set whenever the gate opens.
 
-    `open` is set while requests may go; `wait_until` (monotonic seconds) is when uploads may, after the hub asked for
-    patience.
+    `open` is set while requests may go. After the hub asked for patience, `open_after` and `send_after` (monotonic
+    seconds) are when uploads may be opened, and bodies sent.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class HubLine:
         self._line = Line(up=known.up, since=known.since)
         self._row = known
         self.open = asyncio.Event()
-        self.wait_until = 0.0
+        self.open_after = self.send_after = 0.0
         self._kick = asyncio.Event()
         self._tries = Tries()  # of the greeting
         self._patience = Tries()  # of a busy hub
@@ -75,11 +75,14 @@ class HubLine:
         self._answered()
         return answer
 
-    def busy(self, answer: Answer) -> None:
-        """The hub asks for patience: no upload for a while. Receipts are still asked for."""
+    def busy(self, answer: Answer, *, sending: bool) -> None:
+        """The hub asks for patience, of those that send or only of those that want to open uploads."""
         again = self._after(self._patience, Fault.BUSY, answer.retry_after)
         self._patience = again.tries
-        self.wait_until = max(self.wait_until, time.monotonic() + again.seconds)
+        until = time.monotonic() + again.seconds
+        self.open_after = max(self.open_after, until)
+        if sending:
+            self.send_after = max(self.send_after, until)
         self._no_room = self._no_room or answer.status in {429, 507}
 
     def moved(self) -> None:

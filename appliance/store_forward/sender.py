@@ -100,19 +100,18 @@ class Sender:
         on_line = None if current is None else await self._desk.do(self._desk.outbox.priority, current.parcel.id)
         if self._changes != changes:
             return 0.0
-        if self._line.wait_until > now:
-            return self._line.wait_until - now
         self._forget({candidate.parcel for candidate, _ in rows}, now)
         decided = plan([c for c, _ in rows], self._stages(), on_line=on_line, ahead=_AHEAD)
         if decided.give_way and current is not None and current.body is not None:
             current.body.stop()
         parcels = {candidate.parcel: (candidate, parcel) for candidate, parcel in rows}
-        for number in decided.prepare:
+        for number in decided.prepare if self._line.open_after <= now else ():
             self._take_up(*parcels[number])
             self._start(group, self._hand[number])
-        if decided.stream is not None and self._answers() < _ANSWERS_MAX:
+        if decided.stream is not None and self._answers() < _ANSWERS_MAX and self._line.send_after <= now:
             self._start(group, self._hand[decided.stream])
-        return min([1.0, *(item.not_before - now for item in self._hand.values() if item.not_before > now)])
+        times = [self._line.open_after, self._line.send_after, *(item.not_before for item in self._hand.values())]
+        return min(at - now for at in [now + 1.0, *times] if at > now)
 
     def _stages(self) -> dict[int, Stage]:
         return {
@@ -206,19 +205,19 @@ class Sender:
         elif upload.offset > before:
             item.tries = after_progress(item.tries)
             self._line.moved()
-        again = self._after(item.tries, fault, answer)
+        again = self._after(item.tries, fault, answer, was)
         await self._record(item, was, answer, give_up=again is not None and again.give_up)
         if again is not None:
             item.tries, item.not_before = again.tries, time.monotonic() + again.seconds
         self._changes += 1
 
-    def _after(self, tries: Tries, fault: Fault | None, answer: Answer | None) -> Retry | None:
+    def _after(self, tries: Tries, fault: Fault | None, answer: Answer | None, was: State) -> Retry | None:
         if fault is None:
             return None
         if fault is Fault.REFUSED:
             self._line.refused()
         if fault is Fault.BUSY and answer is not None:
-            self._line.busy(answer)
+            self._line.busy(answer, sending=was is State.SENDING)
         asked = answer.retry_after if answer else None
         longest = self._retry_seconds_max
         return after_fault(tries, fault, chance=random.random(), seconds_max=longest, asked=asked)  # noqa: S311 - jitter

@@ -62,6 +62,26 @@ def test_a_mute_hub_is_waited_for_and_counts_for_nothing(unit: SendingUnit, line
     assert unit.value("SELECT refusals FROM parcel") == 0
 
 
+def test_a_line_that_is_down_is_asked_with_pauses_and_used_as_soon_as_it_is_back(
+    unit: SendingUnit, line: FaultProxy
+) -> None:
+    unit.uplink["retry_seconds_max"] = 1.0
+    line.go_down()
+    unit.queue(one_parcel(unit))
+    with unit.forward():
+        unit.await_value("E501", "SELECT problem FROM link")
+        since, asked = unit.value("SELECT since FROM link"), line.turned_away
+        time.sleep(2.0)
+        assert 1 <= line.turned_away - asked < 30
+        assert unit.value("SELECT since FROM link") == since
+        line.come_up()
+        back = time.monotonic()
+        unit.await_value("uploaded", "SELECT iif(state = 'delivered', 'uploaded', state) FROM parcel")
+        assert time.monotonic() - back < 4.0
+        unit.await_delivered()
+    assert unit.value("SELECT since FROM link") > since
+
+
 def test_a_transfer_that_stands_still_is_cut_and_goes_on(unit: SendingUnit, line: FaultProxy) -> None:
     stalled = line.lay(Fault("up", SIZE // 2, MAGIC, what="stall"))
     unit.queue(unit.pack(1, [noise(1, 1, 6_000_000)], plain=True))

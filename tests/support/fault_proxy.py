@@ -47,7 +47,7 @@ class FaultProxy:
         self.rewrite_up: Callable[[bytes], bytes] = bytes
         self.faults: list[Fault] = []
         self.bytes_up = 0
-        self.connections = 0
+        self.connections = self.turned_away = 0
         self.bodies: list[tuple[float, bytes]] = []  # when a PATCH went through, and its request line
         self._lock, self._line = threading.Lock(), threading.Lock()
         self._open: set[_Link] = set()
@@ -113,6 +113,7 @@ class FaultProxy:
             except OSError:
                 return
             if self._down:
+                self.turned_away += 1
                 client.close()
                 continue
             try:
