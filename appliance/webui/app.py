@@ -92,6 +92,7 @@ def _for_templates() -> dict[str, Any]:
         "languages": [(code, own_name(code)) for code in shipped()],
         "language": str(language.current()),
         "asset": _asset,
+        "own_address": context.own_address,
         "here": request.full_path.rstrip("?") if request.method == "GET" else url_for("studies.index"),
     }
 

@@ -7,7 +7,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable
 from typing import ParamSpec, cast
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from flask import abort, current_app, g, redirect, request, url_for
 from werkzeug.wrappers import Response
@@ -20,6 +20,7 @@ from appliance.store_forward.database import open_database
 from appliance.webui import sessions
 
 SESSION_COOKIE = "login"
+AUTO = "auto"  # in the address of a page that reloads itself
 _P = ParamSpec("_P")
 View = Callable[_P, str | Response | tuple[str, int]]
 
@@ -67,11 +68,11 @@ def alive_ms() -> int:
 
 
 def session() -> sessions.Session | None:
-    """Who is logged in. A poll of the page is no use of it: a forgotten browser is logged out in the end."""
+    """Who is logged in. A page that asks by itself is no use of it: a forgotten browser is logged out in the end."""
     if "session" not in g:
         token = request.cookies.get(SESSION_COOKIE, "")
-        touch = request.endpoint != "studies.live"
-        g.session = sessions.find(db(), token, alive_ms(), now(), touch=touch) if token else None
+        by_itself = request.endpoint == "studies.live" or AUTO in request.args
+        g.session = sessions.find(db(), token, alive_ms(), now(), touch=not by_itself) if token else None
     return cast("sessions.Session | None", g.session)
 
 
@@ -109,6 +110,12 @@ def needs_engineer(view: View[_P]) -> View[_P]:
         return view(*args, **kwargs)
 
     return wrapped
+
+
+def own_address() -> str:
+    """The address by which the page of this request reloads itself."""
+    query = urlencode({**request.args.to_dict(), AUTO: "1"})
+    return f"{url_for(request.endpoint or 'studies.index', **(request.view_args or {}))}?{query}"
 
 
 def local_path(target: str) -> str:

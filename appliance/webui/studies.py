@@ -137,7 +137,7 @@ def show(study_id: int) -> str:
     if page is None:
         abort(404)
     with transaction(db()):
-        actions.record(db(), context.actor(), "view_study", now(), study_id=study_id)
+        actions.record_view(db(), study_id, context.actor(), now())
     row = study_row(page.line, views.read_line(db()), now())
     return render_template(
         "study.html",

@@ -111,6 +111,10 @@ SELECT * FROM device ORDER BY decision IS NOT NULL, last_seen DESC LIMIT :limit
 SELECT id, at, actor, role, address, action, study_id, detail FROM audit_event
 WHERE id < :before ORDER BY id DESC LIMIT :limit
 
+-- name: recent_view
+SELECT 1 FROM audit_event
+WHERE study_id = :study_id AND actor = :actor AND action = 'view_study' AND at > :after AND at <= :at LIMIT 1
+
 -- name: study_priority
 SELECT priority FROM study WHERE id = :study_id
 

@@ -146,6 +146,28 @@ def test_looking_at_a_study_is_in_the_audit_trail(radiographer: Browser, ward: W
     assert (row["actor"], row["action"], row["study_id"]) == ("Esther", "view_study", morning["at_hub"])
 
 
+def test_a_page_that_reloads_itself_is_one_look_and_no_use_of_the_login(
+    radiographer: Browser, ward: Ward, morning: dict[str, int]
+) -> None:
+    path = f"/studies/{morning['on_its_way']}"
+    again = html.unescape(re.findall(r'content="20;url=([^"]+)"', radiographer.get(path).get_data(as_text=True))[0])
+    assert again == f"{path}?auto=1"
+    ward.db.execute("UPDATE session SET seen_at = seen_at - 3600000")
+    seen = ward.db.execute("SELECT seen_at FROM session").fetchone()["seen_at"]
+    for _ in range(3):
+        assert radiographer.get(again).status_code == 200
+    assert ward.db.execute("SELECT seen_at FROM session").fetchone()["seen_at"] == seen
+    looks = [row for row in views.read_audit(ward.db) if row["action"] == "view_study"]
+    assert len(looks) == 1
+    radiographer.get(path)
+    assert ward.db.execute("SELECT seen_at FROM session").fetchone()["seen_at"] > seen
+
+
+def test_the_filter_stays_when_the_list_reloads_itself(radiographer: Browser) -> None:
+    page = radiographer.get("/?state=at_hub&q=x%22y").get_data(as_text=True)
+    assert 'content="20;url=/?state=at_hub&amp;q=x%22y&amp;auto=1"' in page
+
+
 def test_the_page_of_a_study_tells_what_happened(radiographer: Browser, morning: dict[str, int]) -> None:
     page = read(radiographer, f"/studies/{morning['on_its_way']}")
     for words in (
