@@ -134,9 +134,10 @@ HARMS: Final[dict[str, Callable[[str], None]]] = {
 
 def _harm(block: bytes, when: str) -> str:
     """Does what the block asks for at this moment; returns its name, empty when it asks for nothing."""
-    if not block.startswith(MARK):
+    _, mark, asked = block.partition(MARK)
+    if not mark:
         return ""
-    moment, harm, target = block[len(MARK) :].split(b":")[:3]
+    moment, harm, target = asked.split(b":")[:3]
     if moment.decode() != when:
         return ""
     HARMS[harm.decode()](target.decode())
