@@ -10,6 +10,10 @@ class DamagedParcelError(ParcelError):
     """A parcel's bytes are not those that its own digest names."""
 
 
+class ParcelTooLargeError(ParcelError):
+    """A parcel claims to hold more than its reader accepts."""
+
+
 class InstanceMismatchError(ParcelError):
     """An instance did not come back byte-exact from a parcel."""
 

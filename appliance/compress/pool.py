@@ -30,6 +30,7 @@ from appliance.compress.faults import (
     DamagedSourceError,
     InstanceMismatchError,
     PackingFailedError,
+    ParcelTooLargeError,
     PoolClosedError,
 )
 from appliance.compress.lending import Lender
@@ -50,7 +51,7 @@ _RESTORED_MAX: Final = 32 << 30
 
 
 class WorkerPool:
-    """Packs and unpacks in sandboxed processes. Starts none until it is asked something.
+    """Packs and unpacks in sandboxed processes. Starts none until it is asked something, or to `prepare`.
 
     `jobs` names the module that workers run; tests give one that misbehaves.
     """
@@ -68,6 +69,10 @@ class WorkerPool:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+    def prepare(self) -> None:
+        """Begins to start a worker, so that the first job need not wait for it."""
+        self._workers.prepare()
 
     def close(self) -> None:
         """Ends all workers at once; calls that wait for one raise PoolClosedError."""
@@ -245,6 +250,9 @@ class WorkerPool:
             raise PoolClosedError
 
 
+_PARCEL_FAULTS: Final = {"format": ParcelError, "too large": ParcelTooLargeError}
+
+
 @contextmanager
 def _as_parcel_faults(workers: Lender) -> Iterator[None]:
     """A worker that is lost or gives up says something about the parcel that it was given."""
@@ -253,8 +261,8 @@ def _as_parcel_faults(workers: Lender) -> Iterator[None]:
     except DRIVE_FAULTS as error:
         if workers.closed:
             raise PoolClosedError from None
-        if isinstance(error, JobFailedError) and error.fault == "format":
-            raise ParcelError(str(error)) from error
+        if isinstance(error, JobFailedError) and error.fault in _PARCEL_FAULTS:
+            raise _PARCEL_FAULTS[error.fault](str(error)) from error
         raise InstanceMismatchError(f"An instance can't be restored from its parcel: {error}") from error
 
 

@@ -13,6 +13,7 @@ import msgspec
 import zstandard
 
 from appliance.compress.codecs import decode_block
+from appliance.compress.faults import ParcelTooLargeError
 from appliance.compress.parcel import (
     PREAMBLE_BYTES,
     WINDOW_LOG,
@@ -142,6 +143,16 @@ def restore_instance(parcel: OpenParcel, entry: Entry, sink: Sink) -> None:
     _copy(parcel.head, entry.suffix, sink)
 
 
+def check_end(parcel: OpenParcel) -> None:
+    """After the last instance: the head holds nothing more. Raises ParcelError."""
+    try:
+        more = parcel.head.read(1)
+    except zstandard.ZstdError as error:
+        raise ParcelError("The parcel's head is damaged") from error
+    if more:
+        raise ParcelError("The parcel's head is longer than its preamble says")
+
+
 def _copy(source: _Readable, size: int, sink: Sink) -> None:
     for at in range(0, size, _COPY):
         sink.write(_exactly(source, min(_COPY, size - at)))
@@ -155,11 +166,12 @@ def read_parcel(
     manifest = parcel.manifest
     total = sum(manifest.prefix) + sum(manifest.body) + sum(manifest.suffix)
     if total > request.restored_bytes_max:
-        raise ParcelError(f"The parcel claims to hold {total} bytes, more than is accepted")
+        raise ParcelTooLargeError(f"The parcel claims to hold {total} bytes, more than is accepted")
     _grant(session, -1, _facts_of(manifest))
     for index, entry in enumerate(entries(manifest)):
         _grant(session, index, _instance_facts(entry))
         restore_instance(parcel, entry, sink)
+    check_end(parcel)
 
 
 def _grant(session: Session, index: int, facts: object) -> None:

@@ -15,6 +15,7 @@ from typing import cast
 from appliance.compress import sandbox
 from appliance.compress.channel import Channel, Done, Failed, Job, Ready, pack_value
 from appliance.compress.codecs.base import CodecError
+from appliance.compress.faults import ParcelTooLargeError
 from appliance.compress.session import JobModule, PoolGoneError, Session
 from appliance.compress.write import SourceFileError
 from appliance.errors import ApplianceError, ParcelError
@@ -59,7 +60,8 @@ def _answer(channel: Channel, module: JobModule, job: Job, descriptors: list[int
     except SourceFileError:
         return Failed(fault="source", reason="the file is shorter than its row says")
     except ParcelError as error:
-        return Failed(fault="format", reason=error.message)
+        fault = "too large" if isinstance(error, ParcelTooLargeError) else "format"
+        return Failed(fault=fault, reason=error.message)
     except (CodecError, MemoryError) as error:
         return Failed(fault="codec", reason=str(error) or "out of memory")
     except Exception as error:  # noqa: BLE001 - whatever foreign bytes make a library do costs this job, not the pool

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from appliance.clock import now_ms
-from appliance.compress.faults import refusal_of
+from appliance.compress.faults import ParcelTooLargeError, refusal_of
 from appliance.compress.pool import WorkerPool
 from appliance.compress.values import RestoredInstance, RestoredParcel
 from appliance.config import HubConfig
@@ -104,6 +104,10 @@ class Ingest:
                 staging,
                 restored_bytes_max=min(room, _RESTORED_MAX),
             )
+        except ParcelTooLargeError as error:
+            if room < _RESTORED_MAX:
+                raise DiskFullError("The hub's disk is too full to unpack a parcel") from error
+            raise RefusedError(refusal_of(error), error.message) from error
         except ParcelError as error:
             raise RefusedError(refusal_of(error), error.message) from error
 

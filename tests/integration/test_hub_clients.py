@@ -75,7 +75,7 @@ def test_tuspy_uploads_in_pieces_and_resumes_in_another_process(hub: RunningHub,
     second = TusClient(f"{hub.url}/v1/uploads", headers=headers(hub)).uploader(
         file_stream=io.BytesIO(parcel), url=first.url, chunk_size=len(parcel) // 3, upload_checksum=checksum
     )
-    assert second.offset == quarter
+    assert second.offset == len(parcel) // 4
     second.upload()
     assert hub.client().verdict(text["parcel"])["verdict"] == "verified"
 
