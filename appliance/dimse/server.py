@@ -71,7 +71,13 @@ class DicomServer:
         self._refused, self._reported = Counter[str](), time.monotonic()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="dicom-accept", daemon=True)
-        self.ports = [self._listen(one) for one in listening]
+        self.ports = list[int]()
+        try:
+            for one in listening:
+                self.ports.append(self._listen(one))
+        except ConfigError:
+            self._close_all()
+            raise
 
     def _listen(self, one: Listening) -> int:
         try:
@@ -92,6 +98,8 @@ class DicomServer:
 
     def stop(self) -> None:
         """Stops accepting, lets each instance in hand be finished for five seconds, then aborts what is left."""
+        if self._stop.is_set():
+            return
         self._stop.set()
         self._wake_writer.send(b"\0")
         if self._thread.is_alive():

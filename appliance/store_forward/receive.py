@@ -42,7 +42,11 @@ class Receiver:
         self.spool = Spool(config.data / "spool", reserve_bytes=config.storage.reserve_bytes)
         self.spool.prepare()
         self.journal = Journal(config.data, self.spool, self._tick)
-        self._server = self._listen()
+        try:
+            self._server = self._listen()
+        except ApplianceError:
+            self.spool.release()
+            raise
         self._check = threading.Thread(target=self._look_for_lost_files, name="lost-files", daemon=True)
 
     def _listen(self) -> DicomServer:
