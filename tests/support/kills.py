@@ -15,16 +15,17 @@ from support.power_cut import Summary
 
 VICTIMS: Final = ("receive", "compress", "a worker", "forward", "web", "hub")
 KILLS_OF_A_RUN: Final = 50
-_LONGEST_PAUSE: Final = 0.25
+_PARCELS: Final = {"compress__parcel_instances": 48}  # the hub checks each parcel in a fresh process
+_LONGEST_PAUSE: Final = 0.5
 
 
-def run(directory: Path, seed: int, kills: int = KILLS_OF_A_RUN) -> Summary:
+def run(directory: Path, seed: int, kills: int) -> Summary:
     """`kills` kills at moments drawn from `seed`; then everything must be delivered, once, and nothing be stuck."""
     draw, summary = random.Random(seed), Summary()
-    with MiniSystem(directory / f"kills-{seed}", proxied=True) as system:
+    with MiniSystem(directory / f"kills-{seed}", proxied=True, **_PARCELS) as system:
         system.start("hub", "receive", "compress", "forward", "web")
         system.await_listeners()
-        modalities = [system.modality(f"{seed + 1}.{number}") for number in range(2)]
+        modalities = [system.modality(f"{seed + 1}.{number}", pause=0.03) for number in range(2)]
         for number in range(kills):
             threading.Event().wait(draw.uniform(0, _LONGEST_PAUSE))
             victim = VICTIMS[number % len(VICTIMS)]

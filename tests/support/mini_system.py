@@ -30,8 +30,9 @@ UNIT: Final = ("receive", "compress", "forward")
 class Modality:
     """Stores instances in a thread of its own, each until it is acknowledged, and writes down which were."""
 
-    def __init__(self, port: int, space: str, *, study_size: int = 12, side: int = 8) -> None:
+    def __init__(self, port: int, space: str, *, study_size: int = 12, side: int = 8, pause: float = 0.0) -> None:
         self._port, self._space, self._study_size, self._side = port, space, study_size, side
+        self._pause = pause
         self.acknowledged: set[Held] = set()
         self.statuses: dict[int, int] = {}
         self._ended = threading.Event()
@@ -54,6 +55,7 @@ class Modality:
                 while not self._ended.is_set():
                     if self._store(scu, self._instance(number)):
                         number += 1
+                    self._ended.wait(self._pause)
             self._ended.wait(0.005)
 
     def _instance(self, number: int) -> TinyInstance:
@@ -138,7 +140,7 @@ class MiniSystem:
         logs = [path for path in self.launcher.log_files() if path.stem.endswith(name)]
         return logs[-1].read_text("utf-8", "replace")[-1500:] if logs else ""
 
-    def modality(self, space: str, **options: int) -> Modality:
+    def modality(self, space: str, **options: Any) -> Modality:
         """A modality that has begun to send."""
         return Modality(self.dicom_port, space, **options).start()
 

@@ -27,7 +27,6 @@ from support.safekeeping import Held, leftovers, unit_problems
 from support.tiny_instances import TinyInstance, make
 from support.tiny_scu import TinyScu
 
-CUTS_OF_A_GENERATION: Final = 25
 _LOAD_SECONDS: Final = 20.0
 
 
@@ -119,6 +118,11 @@ class Rig(ABC):
             self.disk.cut()
         return list(ended.values())
 
+    def faults_of(self, room: str) -> list[str]:
+        """The faults for a process of this room: `FAULT`, or `ROOM: FAULT`."""
+        prefix = f"{room}: "
+        return [fault.removeprefix(prefix) for fault in self.faults if ": " not in fault or fault.startswith(prefix)]
+
     def note(self, when: str, problems: list[str]) -> None:
         """Adds problems with what is needed to see them again."""
         self.summary.problems += [f"{self.name} seed {self.seed} {when}: {problem}" for problem in problems]
@@ -128,9 +132,7 @@ class Rig(ABC):
         self.closing.close()
 
 
-def generation(
-    kind: type[Rig], directory: Path, seed: int, cuts: int = CUTS_OF_A_GENERATION, faults: Sequence[str] = ()
-) -> Summary:
+def generation(kind: type[Rig], directory: Path, seed: int, cuts: int, faults: Sequence[str] = ()) -> Summary:
     """Runs `cuts` cuts of one rig on a fresh disk; stops at the first cut that shows a problem."""
     rig = kind(directory / f"{kind.name}-{seed}", seed, faults)
     try:
@@ -162,7 +164,7 @@ class ReceiveRig(Rig):
 
     def start(self) -> list[Running]:
         small = ("eight files a directory",) if self.seed % 2 else ()
-        return [self.launcher.start("receive", self.config, (*self.faults, *small))]
+        return [self.launcher.start("receive", self.config, (*self.faults_of("receive"), *small))]
 
     def load(self) -> None:
         second = threading.Thread(target=self._store, args=(1,))

@@ -22,7 +22,7 @@ class PackingRig(ReceiveRig):
     pause = 0.03
 
     def start(self) -> list[Running]:
-        return [*super().start(), self.launcher.start("compress", self.config, self.faults)]
+        return [*super().start(), self.launcher.start("compress", self.config, self.faults_of("compress"))]
 
     def finish(self) -> list[str]:
         receive, compress = self.start()
