@@ -124,6 +124,14 @@ def test_a_study_that_needs_help_can_be_sent_again_from_the_list(
     assert "1 image goes again." in read(radiographer)
 
 
+def test_a_long_list_of_needs_does_not_hide_the_studies(radiographer: Browser, ward: Ward) -> None:
+    for n in range(9):
+        ward.refused(f"US{n}", "10.0.0.9", "E301", 0xC000)
+    page = radiographer.get("/").get_data(as_text=True)
+    assert page.split("<details>")[0].count('<li class="help-') == 6
+    assert "6 more things need help" in text_of(page)  # nine refusals, and three processes that never beat
+
+
 def test_a_radiographer_sees_an_unknown_device_and_asks_the_engineer(
     radiographer: Browser, morning: dict[str, int]
 ) -> None:
