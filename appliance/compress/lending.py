@@ -47,6 +47,12 @@ class Lender:
         finally:
             self._give_back(worker, keep=keep)
 
+    def prepare(self) -> None:
+        """Begins to start a worker, so that the first job need not wait for it."""
+        with self._lock:
+            if not self._closed.is_set() and not self._spares:
+                self._spares.append(self._start())
+
     def close(self) -> None:
         """Ends all workers, those at work too."""
         with self._lock:

@@ -19,6 +19,7 @@ import os
 import resource
 import signal
 import time
+from pathlib import Path
 from typing import Final
 
 from appliance.errors import SandboxError
@@ -70,6 +71,8 @@ def enter(memory_bytes: int) -> int:
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_NPROC, 0)
     _limit(resource.RLIMIT_NOFILE, _OPEN_FILES)
+    if len(list(Path("/proc/self/task").iterdir())) != 1:
+        raise SandboxError("A library has started a thread, which the walls would leave outside")
     library = _library()  # a file, so before there are none
     landlock = _landlock()
     _seccomp(library)

@@ -55,17 +55,27 @@ def _answer(channel: Channel, module: JobModule, job: Job, descriptors: list[int
         return Done(result=pack_value(result))
     except (PoolGoneError, ConnectionError):
         raise
-    except OSError as error:
-        return Failed(fault="disk" if error.errno in _FULL else "internal", reason=error.strerror or "")
-    except SourceFileError:
-        return Failed(fault="source", reason="the file is shorter than its row says")
-    except ParcelError as error:
-        fault = "too large" if isinstance(error, ParcelTooLargeError) else "format"
-        return Failed(fault=fault, reason=error.message)
-    except (CodecError, MemoryError) as error:
-        return Failed(fault="codec", reason=str(error) or "out of memory")
     except Exception as error:  # noqa: BLE001 - whatever foreign bytes make a library do costs this job, not the pool
-        return Failed(fault="internal", reason=f"{type(error).__name__}")
+        return _failed(error)
+
+
+def _failed(error: Exception) -> Failed:
+    """What the pool is told. Never a text that a library made of a data set."""
+    match error:
+        case OSError():
+            return Failed(fault="disk" if error.errno in _FULL else "internal", reason=error.strerror or "")
+        case SourceFileError():
+            return Failed(fault="source", reason="the file is shorter than its row says")
+        case ParcelTooLargeError():
+            return Failed(fault="too large", reason=error.message)
+        case ParcelError():
+            return Failed(fault="format", reason=error.message)
+        case CodecError():
+            return Failed(fault="codec", reason=str(error))
+        case MemoryError():
+            return Failed(fault="codec", reason="out of memory")
+        case _:
+            return Failed(fault="internal", reason=type(error).__name__)
 
 
 if __name__ == "__main__":

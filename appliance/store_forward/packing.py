@@ -329,6 +329,7 @@ def run(config: UnitConfig, stop: threading.Event) -> None:
         WorkerPool(config.compress) as pool,
     ):
         packing = Packing(config, connection, pool)
+        pool.prepare()
         packing.recover()
         notify("READY=1", "STATUS=packing")
         try:

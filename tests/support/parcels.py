@@ -12,7 +12,7 @@ from typing import Any
 from support.images import EXPLICIT, SECONDARY_CAPTURE
 
 from appliance.compress.parcel import entries
-from appliance.compress.read import Sink, open_parcel, restore_instance
+from appliance.compress.read import Sink, check_end, open_parcel, restore_instance
 from appliance.compress.write import PackItem, PackRequest, ParcelWriter
 
 REQUEST = PackRequest(
@@ -60,4 +60,5 @@ def read(parcel: bytes, dictionary: bytes | None = None) -> list[bytes]:
             start = os.lseek(restored.fileno(), 0, os.SEEK_END)
             restore_instance(opened, entry, Sink(restored.fileno()))
             found.append(os.pread(restored.fileno(), entry.bytes + 1, start))
+        check_end(opened)
         return found
