@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import socket
 import ssl
 import subprocess
@@ -13,14 +12,11 @@ import pytest
 from support import data
 from support.certificates import make_certificate
 from support.receiving import receiving, rows, unit_config
-from support.tiny_scu import TinyScu
+from support.tiny_scu import IMPLICIT_LITTLE, VERIFICATION, TinyScu, association_request
 
 from appliance.dimse.send import echo, send_files
-from appliance.errors import ConfigError, LinkError
+from appliance.errors import ConfigError
 from appliance.store_forward.receive import Receiver
-
-# pynetdicom leaves its socket open when the handshake is refused.
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed <ssl.SSLSocket:ResourceWarning")
 
 
 @pytest.fixture
@@ -89,10 +85,20 @@ def test_a_client_must_show_a_certificate_that_is_trusted_when_one_is_asked(
 ) -> None:
     assert ask(strict.tls_port, client(certificates, "modality")) > 0
     for own in ("", "stranger"):
-        with pytest.raises(LinkError):
-            ask(strict.tls_port, client(certificates, own))
-        gc.collect()  # while its warning is not an error
+        assert not is_answered(strict.tls_port, client(certificates, own))
     assert ask(strict.tls_port, client(certificates, "modality")) > 0
+
+
+def is_answered(port: int | None, context: ssl.SSLContext) -> bool:
+    """Whether an association request over TLS gets an answer. (Under TLS 1.3 a refusal shows at the first read.)"""
+    assert port
+    with socket.create_connection(("127.0.0.1", port), 10) as plain:
+        try:
+            with context.wrap_socket(plain, server_hostname="127.0.0.1") as secured:
+                secured.sendall(association_request([(VERIFICATION, IMPLICIT_LITTLE)]))
+                return secured.recv(1) == b"\x02"
+        except (ssl.SSLError, OSError):
+            return False
 
 
 def old(context: ssl.SSLContext) -> None:
@@ -110,13 +116,9 @@ def without_forward_secrecy(context: ssl.SSLContext) -> None:
 def test_what_the_profile_forbids_is_not_spoken(receiver: Receiver, weaken: object) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    assert is_answered(receiver.tls_port, context)
     weaken(context)  # type: ignore[operator]
-    assert receiver.tls_port
-    with (
-        socket.create_connection(("127.0.0.1", receiver.tls_port), 10) as plain,
-        pytest.raises((ssl.SSLError, OSError)),
-    ):
-        context.wrap_socket(plain)
+    assert not is_answered(receiver.tls_port, context)
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
