@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 
 from appliance.model.priority import Priority
+
+HUB_REFUSES: Final = "E502"  # errors.HubRefusedError
 
 
 class StudyState(StrEnum):
@@ -57,6 +60,12 @@ class LineFacts(msgspec.Struct, frozen=True, kw_only=True):
     hub_name: str = ""
     clock_offset_ms: int | None = None  # the hub's clock minus ours
     problem: str = ""  # an error id of errors.py
+    sender_beats: bool = True  # the forward process is alive; if not, the rest is what it knew last
+
+    @property
+    def carries(self) -> bool:
+        """Studies go over it now."""
+        return self.up and self.sender_beats and self.problem != HUB_REFUSES
 
 
 class StudyStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,8 +110,8 @@ def _state(study: StudyFacts, line: LineFacts, settled: bool) -> StudyState:
         return StudyState.AT_HUB
     started = study.wire_done > 0 or study.delivered > 0
     if not started and not (settled and study.packed):
-        return StudyState.WAITING if settled and not line.up else StudyState.HERE
-    if not line.up or study.ahead.studies:
+        return StudyState.WAITING if settled and not line.carries else StudyState.HERE
+    if not line.carries or study.ahead.studies:
         return StudyState.WAITING if study.delivered < study.instances else StudyState.HERE
     return StudyState.ON_ITS_WAY
 
@@ -163,14 +172,11 @@ class BoxCounts(msgspec.Struct, frozen=True, kw_only=True):
     under_way: int = 0  # of any day: not all at the hub, and going by themselves
 
 
-HUB_REFUSES: str = "E502"  # errors.HubRefusedError
-
-
-def box_sentence(counts: BoxCounts, line: LineFacts, *, sender_beats: bool) -> BoxSentence:
-    """Which sentence is true now, the one that worries most first. `sender_beats`: the forward process is alive."""
+def box_sentence(counts: BoxCounts, line: LineFacts) -> BoxSentence:
+    """Which sentence is true now, the one that worries most first."""
     everything_today = counts.today_at_hub == counts.today
     sentences = (
-        (not sender_beats, BoxSentence.SENDER_STOPPED),
+        (not line.sender_beats, BoxSentence.SENDER_STOPPED),
         (line.problem == HUB_REFUSES, BoxSentence.HUB_REFUSES),
         (not line.up and line.hub_seen_at is None, BoxSentence.NEVER_CONNECTED),
         (not line.up and counts.under_way > 0, BoxSentence.LINE_DOWN),

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
-from appliance.model.help import BoxFacts, Disk, RefusedStore, StudyInNeed, UnknownDevice
+from appliance.model.help import BoxFacts, Disk, RefusedStore, StudyInNeed, UnknownDevice, beats
 from appliance.model.priority import Priority
 from appliance.model.status import (
     Ahead,
@@ -141,7 +141,7 @@ def find_study(connection: sqlite3.Connection, study_id: int, now: int) -> Study
 def _lines(connection: sqlite3.Connection, ids: list[int], now: int) -> list[StudyLine]:
     if not ids:
         return []
-    line, ahead = read_line(connection), _read_ahead(connection)
+    line, ahead = read_line(connection, now), _read_ahead(connection)
     rows = connection.execute(_SQL["studies"], {"ids": json.dumps(ids)}).fetchall()
     return [_line(row, ahead.get(row["id"], Ahead()), line, now) for row in rows]
 
@@ -182,11 +182,12 @@ def _words(array: str) -> tuple[str, ...]:
     return tuple(sorted(word for word in json.loads(array) if word))
 
 
-def read_line(connection: sqlite3.Connection) -> LineFacts:
+def read_line(connection: sqlite3.Connection, now: int) -> LineFacts:
     """The line as forward measured it; down and unknown before it ever ran."""
     row = connection.execute(_SQL["line"]).fetchone()
+    alive = beats(_read_beats(connection).get("forward"), now)
     if row is None:
-        return LineFacts()
+        return LineFacts(sender_beats=alive)
     return LineFacts(
         up=bool(row["up"]),
         since=row["since"],
@@ -196,7 +197,12 @@ def read_line(connection: sqlite3.Connection) -> LineFacts:
         hub_name=row["hub_name"],
         clock_offset_ms=row["clock_offset_ms"],
         problem=row["problem"],
+        sender_beats=alive,
     )
+
+
+def _read_beats(connection: sqlite3.Connection) -> dict[str, int]:
+    return {row["name"]: row["beat_at"] for row in connection.execute(_SQL["beats"])}
 
 
 def _read_ahead(connection: sqlite3.Connection) -> dict[int, Ahead]:
@@ -230,16 +236,16 @@ def read_counts(connection: sqlite3.Connection, midnight: int, now: int) -> BoxC
     return BoxCounts(today=row["today"], today_at_hub=row["today_at_hub"], under_way=row["under_way"])
 
 
-def read_box(connection: sqlite3.Connection, disk: Disk) -> BoxFacts:
+def read_box(connection: sqlite3.Connection, disk: Disk, now: int) -> BoxFacts:
     """What the list of things that need a person is made from."""
 
     def rows(name: str) -> list[sqlite3.Row]:
         return connection.execute(_SQL[name], {"limit": _HELP_LIMIT}).fetchall()
 
     return BoxFacts(
-        line=read_line(connection),
+        line=read_line(connection, now),
         disk=disk,
-        beats={row["name"]: row["beat_at"] for row in connection.execute(_SQL["beats"])},
+        beats=_read_beats(connection),
         studies=[StudyInNeed(study_id=row["id"], **_but_id(row)) for row in rows("studies_in_need")],
         devices=[UnknownDevice(device_id=row["id"], **_but_id(row)) for row in rows("unknown_devices")],
         refused=[RefusedStore(refused_id=row["id"], **_but_id(row)) for row in rows("refused_stores")],

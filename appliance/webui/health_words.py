@@ -27,19 +27,19 @@ class Check(msgspec.Struct, frozen=True):
     icon: str
 
 
-def health_strip(box: BoxFacts, sender_beats: bool, now: int) -> list[Check]:
+def health_strip(box: BoxFacts, now: int) -> list[Check]:
     """Line, hub, disk, clock: the four that a radiographer may be asked about on the telephone."""
-    return [_line(box, sender_beats, now), _hub(box, now), _disk(box), _clock(box, now)]
+    return [_line(box, now), _hub(box, now), _disk(box), _clock(box, now)]
 
 
 def health_checks(box: BoxFacts, processes: Sequence[sqlite3.Row], now: int) -> list[Check]:
     """The strip, and each process of this box."""
-    return [*health_strip(box, beats(box.beats.get("forward"), now), now), *_processes(processes, now)]
+    return [*health_strip(box, now), *_processes(processes, now)]
 
 
-def _line(box: BoxFacts, sender_beats: bool, now: int) -> Check:
+def _line(box: BoxFacts, now: int) -> Check:
     line, name = box.line, _("Line")
-    if not sender_beats:
+    if not line.sender_beats:
         return Check(name, _("not known: sending has stopped"), "bad", "line")
     if not line.up:
         said = _("down since %(time)s", time=moment(line.since, now)) if line.since else _("down")

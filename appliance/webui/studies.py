@@ -55,17 +55,16 @@ def _glance() -> dict[str, Any]:
     connection, moment = db(), now()
     wanted = _wanted()
     found, more = views.list_studies(connection, wanted, moment)
-    box = views.read_box(connection, context.disk())
+    box = views.read_box(connection, context.disk(), moment)
     counts = views.read_counts(connection, language.midnight(moment), moment)
     backlog = views.read_backlog(connection)
-    sender_beats = needs.beats(box.beats.get("forward"), moment)
-    sentence = status.box_sentence(counts, box.line, sender_beats=sender_beats)
+    sentence = status.box_sentence(counts, box.line)
     who = context.session()
     return {
         "banner": words.banner(sentence, counts, box.line, backlog, moment),
         "help": help_words.help_lines(needs.help_list(box, moment), moment, engineer=bool(who and who.is_engineer)),
         "studies": [study_row(line, box.line, moment) for line in found],
-        "strip": health_words.health_strip(box, sender_beats, moment),
+        "strip": health_words.health_strip(box, moment),
         "older": _url(before=f"{found[-1].last_received_at}-{found[-1].id}") if more else "",
         "newest": _url() if request.args.get("before") else "",
         "states": [(code, label, _url(state=code)) for code, label in _state_filters()],
@@ -137,7 +136,7 @@ def show(study_id: int) -> str:
         abort(404)
     with transaction(db()):
         actions.record_view(db(), study_id, context.actor(), now())
-    row = study_row(page.line, views.read_line(db()), now())
+    row = study_row(page.line, views.read_line(db(), now()), now())
     return render_template(
         "study.html",
         page=page,

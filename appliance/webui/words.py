@@ -65,7 +65,7 @@ def _detail_here(status: StudyStatus, _link: LineFacts, _now: int) -> str:
 
 def _detail_waiting(status: StudyStatus, link: LineFacts, now: int) -> str:
     parts = []
-    if not link.up:
+    if not link.carries:
         parts.append(_("Safe on this box; goes by itself"))
     elif status.studies_ahead:
         parts.append(_n("%(num)s study goes first", "%(num)s studies go first", status.studies_ahead))
@@ -112,14 +112,14 @@ def images_at_hub(status: StudyStatus) -> str:
 
 def eta_words(status: StudyStatus, link: LineFacts, now: int) -> str:
     """When it will all be there; empty while that is not known."""
-    if status.bytes_to_go is None or not link.up:
+    if status.bytes_to_go is None or not link.carries:
         return ""
     return _eta(estimate(status.bytes_to_go, link.rate, link.rate_spread), now)
 
 
 def backlog_words(backlog: int | None, link: LineFacts, now: int) -> str:
     """When all that waits on this box will be there; empty while that is not known."""
-    if not backlog or not link.up:
+    if not backlog or not link.carries:
         return ""
     return _eta(estimate(backlog, link.rate, link.rate_spread), now)
 

@@ -20,7 +20,11 @@
     var fresh = new DOMParser().parseFromString(html, "text/html");
     Array.prototype.forEach.call(fresh.querySelectorAll("[data-part]"), function (part) {
       var old = live.querySelector('[data-part="' + part.getAttribute("data-part") + '"]');
-      if (old && old.innerHTML !== part.innerHTML) { old.innerHTML = part.innerHTML; }
+      if (!old || old.innerHTML === part.innerHTML) { return; }
+      var unfolded = old.querySelector("details[open]") !== null;
+      old.innerHTML = part.innerHTML;
+      var fold = old.querySelector("details");
+      if (fold) { fold.open = unfolded; }
     });
     var again = focused && document.getElementById(focused);
     if (again && again !== document.activeElement) { again.focus({ preventScroll: true }); }

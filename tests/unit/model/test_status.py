@@ -49,7 +49,14 @@ def studies(draw: st.DrawFn) -> StudyFacts:
     )
 
 
-lines = st.builds(LineFacts, up=st.booleans(), since=st.none() | st.integers(0, NOW), rate=st.floats(0, 1e8))
+lines = st.builds(
+    LineFacts,
+    sender_beats=st.booleans(),
+    problem=st.sampled_from(["", "E501", "E502"]),
+    up=st.booleans(),
+    since=st.none() | st.integers(0, NOW),
+    rate=st.floats(0, 1e8),
+)
 
 
 def study(**facts: object) -> StudyFacts:
@@ -116,6 +123,14 @@ def test_a_conflict_needs_help_until_a_person_looked_at_it() -> None:
     assert state(received=0, delivered=10, unchecked_conflicts=0) is StudyState.AT_HUB
 
 
+def test_a_study_waits_while_the_hub_refuses_this_box_or_nothing_sends() -> None:
+    for line in (
+        LineFacts(up=True, rate=1.0, hub_seen_at=NOW, problem="E502"),
+        LineFacts(up=True, rate=1.0, hub_seen_at=NOW, sender_beats=False),
+    ):
+        assert state(line, received=0, packed=10, wire_bytes=10) is StudyState.WAITING
+
+
 @given(studies(), lines)
 def test_a_quarantined_instance_always_needs_help(facts: StudyFacts, line: LineFacts) -> None:
     needs = derive(facts, line, NOW).state is StudyState.NEEDS_HELP
@@ -148,7 +163,7 @@ def test_no_percent_and_no_estimate_before_the_total_is_known(facts: StudyFacts,
 @given(studies(), lines)
 def test_nothing_is_on_its_way_on_a_line_that_is_down(facts: StudyFacts, line: LineFacts) -> None:
     status = derive(facts, line, NOW)
-    assert status.state is not StudyState.ON_ITS_WAY or line.up
+    assert status.state is not StudyState.ON_ITS_WAY or line.carries
     assert (status.images, status.images_at_hub) == (facts.instances, facts.delivered)
 
 
@@ -198,8 +213,8 @@ def test_every_study_that_is_listed_has_a_place_of_its_own() -> None:
     assert [line_up(listed, None)[n].studies for n in (1, 2, 3)] == [0, 1, 2]
 
 
-def sentence(line: LineFacts, *, beats: bool = True, **numbers: int) -> BoxSentence:
-    return box_sentence(BoxCounts(**numbers), line, sender_beats=beats)
+def sentence(line: LineFacts, **numbers: int) -> BoxSentence:
+    return box_sentence(BoxCounts(**numbers), line)
 
 
 def test_the_sentence_for_the_box() -> None:
@@ -212,7 +227,10 @@ def test_the_sentence_for_the_box() -> None:
     assert sentence(DOWN, today=3, today_at_hub=3) is BoxSentence.LINE_DOWN_NOTHING_WAITS
     assert sentence(LineFacts(), under_way=7) is BoxSentence.NEVER_CONNECTED
     assert sentence(refused, under_way=7) is BoxSentence.HUB_REFUSES
-    assert sentence(UP, beats=False, today=1, today_at_hub=1) is BoxSentence.SENDER_STOPPED
+    assert (
+        sentence(LineFacts(up=True, hub_seen_at=NOW, sender_beats=False), today=1, today_at_hub=1)
+        is BoxSentence.SENDER_STOPPED
+    )
 
 
 def test_all_at_the_hub_is_said_only_when_it_is_true() -> None:

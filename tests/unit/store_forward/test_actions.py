@@ -24,6 +24,7 @@ BY = Actor(name="Esther", role="radiographer", address="192.168.1.50")
 @pytest.fixture
 def ward(tmp_path: Path) -> Iterator[Ward]:
     ward = Ward(tmp_path, NOW)
+    ward.beats()
     yield ward
     ward.close()
 

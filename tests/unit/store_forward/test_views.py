@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +23,7 @@ NOW = 1_795_492_800_000
 @pytest.fixture
 def ward(tmp_path: Path) -> Iterator[Ward]:
     ward = Ward(tmp_path, NOW)
+    ward.beats()
     yield ward
     ward.close()
 
@@ -176,7 +178,7 @@ def test_the_backlog_is_known_only_when_all_is_packed(ward: Ward) -> None:
 
 def test_the_facts_of_the_box(ward: Ward) -> None:
     busy_morning(ward)
-    box = views.read_box(ward.db, Disk(10, 5, 1))
+    box = views.read_box(ward.db, Disk(10, 5, 1), NOW)
     assert [(s.quarantined, s.reason) for s in box.studies] == [(1, "E403")]
     assert [d.calling_ae for d in box.devices] == ["CT2"]
     assert [(r.calling_ae, r.times) for r in box.refused] == [("OLDUS", 4)]
@@ -191,3 +193,17 @@ def test_a_study_shows_its_conflicts(ward: Ward) -> None:
     assert page is not None
     assert len(page.conflicts) == 2
     assert page.line.status.state is StudyState.NEEDS_HELP
+
+
+@pytest.mark.parametrize("state", views.STATES)
+def test_no_list_ever_walks_through_instances_or_parcels(ward: Ward, state: str) -> None:
+    """A million instances must not be felt: what a list reads are a study's counters, and rows found by an index."""
+    sql = views._SQL
+    queries = [sql[name] for name in sql.names() if not name.startswith("state_") and name != "pick_studies"]
+    queries.append(sql["pick_studies"].replace("{state}", sql[f"state_{state}"]))
+    for query in queries:
+        if query.startswith("SELECT") or query.startswith("WITH"):
+            names = dict.fromkeys(re.findall(r"(?<!:):(\w+)", query), 1)
+            names |= {"ids": "[1]", "text": '"x"*'}
+            plan = [row["detail"] for row in ward.db.execute(f"EXPLAIN QUERY PLAN {query}", names)]
+            assert not [step for step in plan if re.match(r"SCAN (i|p|instance|parcel|event)\b", step)], query
