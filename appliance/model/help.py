@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from appliance.model.status import HUB_REFUSES, LineFacts
+from appliance.model.status import HUB_BUSY, HUB_FAULT, HUB_REFUSES, LineFacts
 
 _MINUTE: Final = 60_000
 _HOUR: Final = 60 * _MINUTE
@@ -29,6 +29,8 @@ class HelpKind(StrEnum):
     DISK_FULL = "disk-full"
     PROCESS_SILENT = "process-silent"
     HUB_REFUSES = "hub-refuses"
+    HUB_FAULT = "hub-fault"
+    HUB_BUSY = "hub-busy"
     QUARANTINED = "quarantined"
     IDENTITY_CONFLICT = "identity-conflict"
     CONFLICT = "conflict"
@@ -38,6 +40,9 @@ class HelpKind(StrEnum):
     CLOCK_IMPLAUSIBLE = "clock-implausible"
     CLOCK_DIFFERS = "clock-differs"
     LINE_LONG_DOWN = "line-long-down"
+
+
+_OF_HUB: Final = {HUB_REFUSES: HelpKind.HUB_REFUSES, HUB_FAULT: HelpKind.HUB_FAULT, HUB_BUSY: HelpKind.HUB_BUSY}
 
 
 class HelpItem(msgspec.Struct, frozen=True, kw_only=True):
@@ -164,8 +169,8 @@ def _of_machine(facts: BoxFacts, now: int) -> list[HelpItem]:
 
 def _of_line(line: LineFacts, now: int) -> list[HelpItem]:
     items = []
-    if line.problem == HUB_REFUSES:
-        items.append(HelpItem(kind=HelpKind.HUB_REFUSES, at=line.since or 0, code=line.problem))
+    if line.problem in _OF_HUB:
+        items.append(HelpItem(kind=_OF_HUB[line.problem], code=line.problem))
     elif not line.up and line.since is not None and now - line.since > _LINE_LONG_DOWN:
         items.append(HelpItem(kind=HelpKind.LINE_LONG_DOWN, at=line.since))
     offset = line.clock_offset_ms

@@ -15,6 +15,9 @@ import msgspec
 from appliance.model.priority import Priority
 
 HUB_REFUSES: Final = "E502"  # errors.HubRefusedError
+HUB_BUSY: Final = "E503"  # errors.HubBusyError
+HUB_FAULT: Final = "E504"  # errors.HubFaultError
+_NOTHING_GOES: Final = frozenset({HUB_REFUSES, HUB_BUSY, HUB_FAULT})
 
 
 class StudyState(StrEnum):
@@ -65,7 +68,7 @@ class LineFacts(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def carries(self) -> bool:
         """Studies go over it now."""
-        return self.up and self.sender_beats and self.problem != HUB_REFUSES
+        return self.up and self.sender_beats and self.problem not in _NOTHING_GOES
 
 
 class StudyStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -161,6 +164,8 @@ class BoxSentence(StrEnum):
     LINE_DOWN_NOTHING_WAITS = "line-down-nothing-waits"
     NEVER_CONNECTED = "never-connected"
     HUB_REFUSES = "hub-refuses"
+    HUB_BUSY = "hub-busy"
+    HUB_FAULT = "hub-fault"
     SENDER_STOPPED = "sender-stopped"
 
 
@@ -178,6 +183,8 @@ def box_sentence(counts: BoxCounts, line: LineFacts) -> BoxSentence:
     sentences = (
         (not line.sender_beats, BoxSentence.SENDER_STOPPED),
         (line.problem == HUB_REFUSES, BoxSentence.HUB_REFUSES),
+        (line.problem == HUB_BUSY, BoxSentence.HUB_BUSY),
+        (line.problem == HUB_FAULT, BoxSentence.HUB_FAULT),
         (not line.up and line.hub_seen_at is None, BoxSentence.NEVER_CONNECTED),
         (not line.up and counts.under_way > 0, BoxSentence.LINE_DOWN),
         (not line.up, BoxSentence.LINE_DOWN_NOTHING_WAITS),

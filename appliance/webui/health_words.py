@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from appliance.model.help import PROCESSES, BoxFacts, beats, clock_plausible
-from appliance.model.status import HUB_REFUSES
+from appliance.model.status import HUB_BUSY, HUB_FAULT, HUB_REFUSES
 from appliance.webui.help_words import PROCESS_WORDS
 from appliance.webui.language import clock_time, duration, moment, percent, size
 from appliance.webui.names import clean
@@ -50,8 +50,14 @@ def _line(box: BoxFacts, now: int) -> Check:
 
 def _hub(box: BoxFacts, now: int) -> Check:
     line, name = box.line, _("Hub")
-    if line.problem == HUB_REFUSES:
-        return Check(name, _("does not accept this box"), "bad", "hub")
+    wrong = {
+        HUB_REFUSES: (_("does not accept this box"), "bad"),
+        HUB_BUSY: (_("has no room"), "wait"),
+        HUB_FAULT: (_("gives wrong answers"), "bad"),
+    }
+    if line.problem in wrong:
+        said, tone = wrong[line.problem]
+        return Check(name, said, tone, "hub")
     if line.hub_seen_at is None:
         return Check(name, _("never seen yet"), "wait", "hub")
     seen = _("seen %(time)s", time=moment(line.hub_seen_at, now))

@@ -137,12 +137,29 @@ def _process_silent(item: HelpItem, now: int, _engineer: bool) -> HelpLine:
     )
 
 
-def _hub_refuses(item: HelpItem, now: int, _engineer: bool) -> HelpLine:
+def _hub_refuses(item: HelpItem, _now: int, _engineer: bool) -> HelpLine:
     return HelpLine(
         kind=item.kind,
         title=_("The hub does not accept this box"),
-        todo=_("Call the hub: this site needs a new secret (%(code)s). Studies are safe here until then.", code="E502"),
-        when=moment(item.at, now) if item.at else "",
+        todo=_(
+            "Call the hub: this site needs a new secret (%(code)s). Studies are safe here until then.", code=item.code
+        ),
+    )
+
+
+def _hub_busy(item: HelpItem, _now: int, _engineer: bool) -> HelpLine:
+    return HelpLine(
+        kind=item.kind,
+        title=_("The hub has no room for more"),
+        todo=_("Call the hub: its disk or quota is full (%(code)s). Studies are safe here until then.", code=item.code),
+    )
+
+
+def _hub_fault(item: HelpItem, _now: int, _engineer: bool) -> HelpLine:
+    return HelpLine(
+        kind=item.kind,
+        title=_("The hub gives wrong answers"),
+        todo=_("Call the hub's engineer (%(code)s). Studies are safe here until then.", code=item.code),
     )
 
 
@@ -254,6 +271,8 @@ _WORDS: Final[dict[HelpKind, Callable[[HelpItem, int, bool], HelpLine]]] = {
     HelpKind.DISK_LOW: _disk_low,
     HelpKind.PROCESS_SILENT: _process_silent,
     HelpKind.HUB_REFUSES: _hub_refuses,
+    HelpKind.HUB_BUSY: _hub_busy,
+    HelpKind.HUB_FAULT: _hub_fault,
     HelpKind.QUARANTINED: _quarantined,
     HelpKind.IDENTITY_CONFLICT: _identity_conflict,
     HelpKind.CONFLICT: _conflict,

@@ -178,6 +178,14 @@ def banner(sentence: BoxSentence, counts: BoxCounts, link: LineFacts, backlog: i
             _("The hub does not accept this box.") + " " + waiting,
             "bad",
         ),
+        BoxSentence.HUB_BUSY: lambda: (
+            _("The hub has no room for more now.") + " " + waiting,
+            "wait",
+        ),
+        BoxSentence.HUB_FAULT: lambda: (
+            _("The hub gives wrong answers.") + " " + waiting,
+            "bad",
+        ),
         BoxSentence.SENDER_STOPPED: lambda: (
             _("Sending has stopped on this box.") + " " + waiting,
             "bad",

@@ -52,7 +52,7 @@ def studies(draw: st.DrawFn) -> StudyFacts:
 lines = st.builds(
     LineFacts,
     sender_beats=st.booleans(),
-    problem=st.sampled_from(["", "E501", "E502"]),
+    problem=st.sampled_from(["", "E501", "E502", "E503", "E504"]),
     up=st.booleans(),
     since=st.none() | st.integers(0, NOW),
     rate=st.floats(0, 1e8),
@@ -126,6 +126,8 @@ def test_a_conflict_needs_help_until_a_person_looked_at_it() -> None:
 def test_a_study_waits_while_the_hub_refuses_this_box_or_nothing_sends() -> None:
     for line in (
         LineFacts(up=True, rate=1.0, hub_seen_at=NOW, problem="E502"),
+        LineFacts(up=True, rate=1.0, hub_seen_at=NOW, problem="E503"),
+        LineFacts(up=True, rate=1.0, hub_seen_at=NOW, problem="E504"),
         LineFacts(up=True, rate=1.0, hub_seen_at=NOW, sender_beats=False),
     ):
         assert state(line, received=0, packed=10, wire_bytes=10) is StudyState.WAITING
@@ -227,6 +229,8 @@ def test_the_sentence_for_the_box() -> None:
     assert sentence(DOWN, today=3, today_at_hub=3) is BoxSentence.LINE_DOWN_NOTHING_WAITS
     assert sentence(LineFacts(), under_way=7) is BoxSentence.NEVER_CONNECTED
     assert sentence(refused, under_way=7) is BoxSentence.HUB_REFUSES
+    assert sentence(LineFacts(up=True, hub_seen_at=NOW, problem="E503")) is BoxSentence.HUB_BUSY
+    assert sentence(LineFacts(up=True, hub_seen_at=NOW, problem="E504")) is BoxSentence.HUB_FAULT
     assert (
         sentence(LineFacts(up=True, hub_seen_at=NOW, sender_beats=False), today=1, today_at_hub=1)
         is BoxSentence.SENDER_STOPPED

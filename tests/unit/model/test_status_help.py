@@ -80,6 +80,8 @@ def test_a_clock_that_differs_from_the_hubs_is_on_the_list() -> None:
 def test_a_hub_that_refuses_the_secret_is_on_the_list_and_not_as_an_outage() -> None:
     line = LineFacts(up=False, since=NOW - 40 * HOUR, hub_seen_at=NOW, problem="E502")
     assert kinds(line=line) == [HelpKind.HUB_REFUSES]
+    assert kinds(line=LineFacts(up=True, hub_seen_at=NOW, problem="E503")) == [HelpKind.HUB_BUSY]
+    assert kinds(line=LineFacts(up=True, hub_seen_at=NOW, problem="E504")) == [HelpKind.HUB_FAULT]
 
 
 def test_only_a_long_outage_is_on_the_list() -> None:

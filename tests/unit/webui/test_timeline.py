@@ -106,3 +106,12 @@ def test_an_unknown_problem_keeps_its_number(app: Flask) -> None:
     with app.test_request_context("/"):
         assert "E999" in help_words.error_words("E999")[0]
         assert help_words.error_words("")[0]
+
+
+def test_the_ids_of_the_hubs_problems_are_those_of_the_errors() -> None:
+    from appliance import errors
+    from appliance.model import status
+
+    assert errors.HubRefusedError.id == status.HUB_REFUSES
+    assert errors.HubBusyError.id == status.HUB_BUSY
+    assert errors.HubFaultError.id == status.HUB_FAULT
