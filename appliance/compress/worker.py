@@ -10,7 +10,7 @@ import importlib
 import os
 import socket
 import sys
-from typing import cast
+from typing import Final, cast
 
 from appliance.compress import sandbox
 from appliance.compress.channel import Channel, Done, Failed, Job, Ready, pack_value
@@ -20,7 +20,7 @@ from appliance.compress.session import JobModule, PoolGoneError, Session
 from appliance.compress.write import SourceFileError
 from appliance.errors import ApplianceError, ParcelError
 
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 def main(arguments: list[str]) -> int:
@@ -59,23 +59,23 @@ def _answer(channel: Channel, module: JobModule, job: Job, descriptors: list[int
         return _failed(error)
 
 
+_FAULTS: Final[tuple[tuple[type[Exception], str], ...]] = (
+    (SourceFileError, "source"),
+    (ParcelTooLargeError, "too large"),
+    (ParcelError, "format"),
+    (CodecError, "codec"),
+    (MemoryError, "codec"),
+)
+
+
 def _failed(error: Exception) -> Failed:
-    """What the pool is told. Never a text that a library made of a data set."""
-    match error:
-        case OSError():
-            return Failed(fault="disk" if error.errno in _FULL else "internal", reason=error.strerror or "")
-        case SourceFileError():
-            return Failed(fault="source", reason="the file is shorter than its row says")
-        case ParcelTooLargeError():
-            return Failed(fault="too large", reason=error.message)
-        case ParcelError():
-            return Failed(fault="format", reason=error.message)
-        case CodecError():
-            return Failed(fault="codec", reason=str(error))
-        case MemoryError():
-            return Failed(fault="codec", reason="out of memory")
-        case _:
-            return Failed(fault="internal", reason=type(error).__name__)
+    """What the pool is told: our own sentences, and never a text that a library made of a data set."""
+    if isinstance(error, OSError):
+        return Failed(fault="disk" if error.errno in _FULL else "internal", reason=error.strerror or "")
+    fault = next((word for kind, word in _FAULTS if isinstance(error, kind)), "internal")
+    if isinstance(error, MemoryError):
+        return Failed(fault=fault, reason="out of memory")
+    return Failed(fault=fault, reason=type(error).__name__ if fault == "internal" else str(error))
 
 
 if __name__ == "__main__":

@@ -223,7 +223,7 @@ def _write_trailer(out: BinaryIO) -> None:
 def _read(source: BinaryIO, size: int) -> bytes:
     data = source.read(size)
     if len(data) != size:
-        raise SourceFileError
+        raise SourceFileError("the file is shorter than its row says")
     return data
 
 

@@ -184,7 +184,8 @@ def test_an_instance_on_which_a_worker_dies_goes_plain_and_the_others_as_ever(un
         ("packed", 1),
         ("packed", 0),
     ]
-    name = unit.one("SELECT parcel.file FROM parcel JOIN instance ON parcel_id = parcel.id WHERE instance.id = ?", guilty)
+    query = "SELECT parcel.file FROM parcel JOIN instance ON parcel_id = parcel.id WHERE instance.id = ?"
+    name = unit.one(query, guilty)
     assert pixels("crash") in (unit.data / "parcels" / name).read_bytes()
 
 

@@ -32,15 +32,26 @@ from appliance.config import Compress
 from appliance.errors import SandboxError
 from appliance.model.receipt import Refusal
 
-LIMITS = Compress(memory_bytes=512 << 20, cpu_seconds=1, wall_seconds=3)
+LIMITS = Compress(memory_bytes=512 << 20, cpu_seconds=1, wall_seconds=60)
+IMPATIENT = Compress(memory_bytes=512 << 20, cpu_seconds=60, wall_seconds=4)
 IMAGE = Image(32, 32)
 KILLED = {"connect", "execute_here", "fork", "kill_pool", "trace_pool"}
 
 
 @pytest.fixture(scope="module")
-def pool() -> Iterator[WorkerPool]:
-    with WorkerPool(LIMITS, jobs="support.hostile_jobs") as opened:
-        yield opened
+def pools() -> Iterator[dict[str, WorkerPool]]:
+    with (
+        WorkerPool(LIMITS, jobs="support.hostile_jobs") as patient,
+        WorkerPool(IMPATIENT, jobs="support.hostile_jobs") as impatient,
+    ):
+        yield {"": patient, "hang": impatient}
+
+
+@pytest.fixture
+def pool(pools: dict[str, WorkerPool], request: pytest.FixtureRequest) -> WorkerPool:
+    """One with short patience for what hangs; else one that a slow machine does not disturb."""
+    parameters = getattr(request.node, "callspec", None)
+    return pools.get(parameters.params["harm"] if parameters else "", pools[""])
 
 
 @pytest.fixture
