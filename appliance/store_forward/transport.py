@@ -108,7 +108,7 @@ class Body(aiohttp.payload.Payload):
         return more
 
     def abort(self) -> None:
-        """Drops the connection and what the kernel had not sent: after a stall it would only come late and twice."""
+        """Drops the connection and what the kernel had not sent: after a cut it would only come late, and twice."""
         if self._transport is not None and self._socket.fileno() >= 0:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self._transport.abort()
@@ -136,8 +136,8 @@ class HubClient:
 
     async def close(self) -> None:
         """Cuts what is under way and every idle connection. The client can be used again."""
-        for limit, body in list(self._under_way.items()):
-            _expire(limit, body)
+        for limit in list(self._under_way):
+            _expire(limit)
         session, self._session = self._session, None
         if session is not None:
             await session.close()
@@ -160,12 +160,15 @@ class HubClient:
 
     async def stream(self, request: Request, body: Body) -> Answer:
         """Makes a request with a body. It has no time limit while the hub's TCP goes on taking bytes."""
+        answer = None
         try:
             async with self._bounded(body):
                 answer, _ = await self._exchange(request, body, _ANSWER_MAX)
                 return answer
         finally:
             body.stop()
+            if answer is None:
+                body.abort()
 
     async def measure(self) -> None:
         """Samples the rate and cuts streams that stand still. Runs for ever beside the requests."""
@@ -180,7 +183,7 @@ class HubClient:
             before = now
             for limit, body in streams:
                 if now - body.moved_at > self._uplink.stall_seconds:
-                    _expire(limit, body)
+                    _expire(limit)
 
     @contextlib.asynccontextmanager
     async def _bounded(self, body: Body | None) -> AsyncIterator[asyncio.Timeout]:
@@ -273,8 +276,6 @@ def _unacknowledged(sock: Any) -> int | None:
         return None
 
 
-def _expire(limit: asyncio.Timeout, body: Body | None) -> None:
-    if body is not None:
-        body.abort()
+def _expire(limit: asyncio.Timeout) -> None:
     with contextlib.suppress(RuntimeError):  # it is ending by itself just now
         limit.reschedule(asyncio.get_running_loop().time())
