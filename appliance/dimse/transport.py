@@ -11,7 +11,7 @@ from appliance.dimse.pdu import HEADER_SIZE, parse_header
 from appliance.errors import UpperLayerError
 
 _READ_AHEAD: Final = 1 << 16
-_FIRST_BUFFER: Final = 1 << 12
+_FIRST_BUFFER: Final = 1 << 12  # a connection that only asks for an association needs no more
 _GOODBYE_SECONDS: Final = 1.0
 _GOODBYE_BYTES: Final = 1 << 18
 
@@ -40,7 +40,8 @@ class Transport:
         Raises PeerGoneError, PeerSilentError, UpperLayerError (a header that must not be followed), OSError.
         """
         if self._start == self._end:
-            self._receive(time.monotonic() + first_byte_within)
+            self._start = self._end = 0
+            self._receive(_READ_AHEAD, time.monotonic() + first_byte_within)
         deadline = time.monotonic() + whole_within
         self._have(HEADER_SIZE, deadline)
         kind, length = parse_header(self._view[self._start : self._start + HEADER_SIZE], length_max)
@@ -50,11 +51,11 @@ class Transport:
         return kind, body
 
     def _have(self, count: int, deadline: float) -> None:
-        """Reads until `count` bytes stand in the buffer."""
+        """Reads until `count` bytes stand in the buffer, and no byte more: what is read ahead must be moved later."""
         if self._start + count > len(self._buffer):
             self._make_room(count)
-        while self._end - self._start < count:
-            self._receive(deadline)
+        while (missing := self._start + count - self._end) > 0:
+            self._receive(missing, deadline)
 
     def _make_room(self, count: int) -> None:
         """Moves what is there to the front of the buffer, or of a larger one (a new one: views of the old may live)."""
@@ -65,9 +66,7 @@ class Transport:
         self._view[: len(rest)] = rest
         self._start, self._end = 0, len(rest)
 
-    def _receive(self, deadline: float) -> None:
-        if self._start == self._end:
-            self._start = self._end = 0
+    def _receive(self, most: int, deadline: float) -> None:
         left = deadline - time.monotonic()
         if left <= 0:
             raise PeerSilentError
@@ -77,7 +76,7 @@ class Transport:
             self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
         self._sock.settimeout(left)
         try:
-            count = self._sock.recv_into(self._view[self._end :])
+            count = self._sock.recv_into(self._view[self._end : self._end + most])
         except TimeoutError as error:
             raise PeerSilentError from error
         if not count:

@@ -23,7 +23,7 @@ from appliance.store_forward.arrival import Arrival, Entry, Register
 from appliance.store_forward.database import open_database, transaction
 from appliance.store_forward.spool import Spool, directory_of, disk_error, remove
 
-_WAITING_MAX: Final = 4096
+_NOTES_MAX: Final = 1000  # those who wait for an answer are as many as the associations, and need no ceiling here
 _BATCH_MAX: Final = 128
 _ASK_SECONDS: Final = 10.0
 _TICK_SECONDS: Final = 2.0
@@ -65,7 +65,7 @@ class Journal:
 
     def __init__(self, data: Path, spool: Spool, tick: Callable[[sqlite3.Connection], None]) -> None:
         self._data, self._spool, self._tick = data, spool, tick
-        self._queue: queue.Queue[_Waiting | _Task | None] = queue.Queue(_WAITING_MAX)
+        self._queue: queue.SimpleQueue[_Waiting | _Task | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._opened = threading.Event()
         self._problem: ApplianceError | None = None
@@ -112,8 +112,8 @@ class Journal:
 
     def note(self, work: Callable[[sqlite3.Connection], object]) -> None:
         """Does `work` some time soon, if it can be done: for counters that nobody's safety hangs on."""
-        with contextlib.suppress(queue.Full):
-            self._queue.put_nowait(_Task(work))
+        if self._queue.qsize() < _NOTES_MAX:
+            self._queue.put(_Task(work))
 
     def _run(self) -> None:
         try:
