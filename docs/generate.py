@@ -94,7 +94,13 @@ def verbs() -> str:
     """Every verb with its own `--help`."""
     parts = []
     for path, command in _walk(cli, ("appliance",)):
-        context = click.Context(command, info_name=" ".join(path), max_content_width=100, terminal_width=100)
+        context = click.Context(
+            command,
+            info_name=" ".join(path),
+            terminal_width=100,
+            max_content_width=100,
+            help_option_names=["-h", "--help"],
+        )
         parts.append(f"### `{' '.join(path)}`\n\n```text\n{command.get_help(context)}\n```")
     return "\n\n".join(parts) + "\n"
 
