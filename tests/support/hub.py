@@ -268,12 +268,15 @@ def pack(
     dictionary: bytes | None = None,
     pool: WorkerPool | None = None,
 ) -> bytes:
-    """A parcel of these, as a unit makes it."""
+    """A parcel of these, as a unit makes it. A pool that is given is not closed."""
     directory.mkdir(exist_ok=True)
     out = directory / f"{time.monotonic_ns()}.parcel"
     context = ParcelContext(study_instance_uid=study, site="site-1", priority=Priority.ROUTINE)
-    with pool or WorkerPool(Compress(parcel_bytes=64 * MIB)) as used:
-        used.pack(sources, context, dictionary, out)
+    if pool:
+        pool.pack(sources, context, dictionary, out)
+    else:
+        with WorkerPool(Compress(parcel_bytes=64 * MIB)) as used:
+            used.pack(sources, context, dictionary, out)
     return out.read_bytes()
 
 
