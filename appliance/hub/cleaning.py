@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +28,8 @@ class Cleaning:
         self._parts = parts
         self._uploads = parts.config.data / "uploads"
         self._refused = parts.config.data / "refused"
+        self._started = now_ms()
+        self._elapsed = time.monotonic()
 
     def at_start(self) -> None:
         """Removes files of `uploads/` that no row needs: their row was settled or never written. Blocking."""
@@ -40,10 +43,14 @@ class Cleaning:
         """Cleans now and then, until cancelled."""
         while True:
             try:
-                await self.clean(now_ms())
+                await self.clean(self._now())
             except (ApplianceError, OSError) as error:  # the disk or the index: both mend, or are seen elsewhere
                 log.error("cleaning failed", exception=type(error).__name__)
             await asyncio.sleep(EVERY_SECONDS)
+
+    def _now(self) -> int:
+        """A clock that jumped forward while the hub ran must not make every upload look old."""
+        return min(now_ms(), self._started + int((time.monotonic() - self._elapsed) * 1000))
 
     async def clean(self, now: int) -> None:
         """Removes what is over its time at `now` (Unix ms). An upload that some request holds is left alone."""

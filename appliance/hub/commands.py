@@ -134,8 +134,11 @@ def export(config_path: Path, study_uid: str, directory: Path, how: str, as_json
 @click.pass_context
 def verify(ctx: click.Context, as_json: bool) -> None:
     """Read the whole archive again and compare it with the index. Exit code 4 when something is damaged."""
-    with _index(ctx.obj) as (config, index), click.progressbar(length=0, label="Reading", file=sys.stderr) as bar:
-        found = verifying.verify_archive(index, DirectoryStore(config.data), bar.update)
+    with _index(ctx.obj) as (config, index):
+        with index.read() as connection:
+            count = studies.count_stored(connection)
+        with click.progressbar(length=count, label="Reading", file=sys.stderr) as bar:
+            found = verifying.verify_archive(index, DirectoryStore(config.data), bar.update)
     if as_json:
         _print_json(found)
     else:

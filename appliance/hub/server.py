@@ -21,16 +21,19 @@ from appliance.hub.access import answer_errors, require_site
 from appliance.hub.checking import Checking
 from appliance.hub.cleaning import Cleaning
 from appliance.hub.guard import Guard, listening_socket
+from appliance.hub.index import parcels
 from appliance.hub.index.database import Index, make_data_directory
 from appliance.hub.parts import PARTS, Parts
 from appliance.hub.store import DirectoryStore, sync_directory
 from appliance.logs import configure, get_logger
+from appliance.systemd import notify
 
 DIRECTORIES: Final = ("uploads", "refused", "staging", "archive")
 _HEAD_BYTES: Final = 8190  # of a request line, and of one header
 _HEADERS_MAX: Final = 64
 _LINGER_SECONDS: Final = 2.0  # how long the rest of a refused body is read, so that the answer gets through
 _STOP_SECONDS: Final = 5.0
+_BEAT_SECONDS: Final = 2.0
 
 log = get_logger()
 
@@ -44,12 +47,25 @@ def run(config: HubConfig, stop: threading.Event) -> None:
 async def _run(config: HubConfig, stop: threading.Event) -> None:
     hub = Hub(config)
     await hub.start()
+    notify("READY=1", f"STATUS=listening on {hub.url}")
+    beating = asyncio.create_task(_beat(hub))
     try:
         while not stop.is_set():
             hub.check_alive()
             await asyncio.sleep(0.2)
     finally:
+        notify("STOPPING=1")
+        beating.cancel()
         await hub.close()
+
+
+async def _beat(hub: Hub) -> None:
+    """Feeds the service manager's watchdog while the index answers; a hub that hangs is started again."""
+    while True:
+        waiting = await hub.waiting()
+        if waiting is not None:
+            notify("WATCHDOG=1", f"STATUS=listening on {hub.url}, {waiting} parcels to check")
+        await asyncio.sleep(_BEAT_SECONDS)
 
 
 def make_app(parts: Parts) -> web.Application:
@@ -125,6 +141,19 @@ class Hub:
         for task in self._tasks:
             if task.done():
                 task.result()
+
+    async def waiting(self) -> int | None:
+        """How many parcels wait for their check; None when the index does not say."""
+
+        def count() -> int:
+            with self._parts.index.read() as connection:
+                return parcels.waiting(connection)
+
+        try:
+            return await self._parts.blocking(count)
+        except DatabaseError as error:
+            log.error("the index can't be read", error_id=error.id, reason=error.message)
+            return None
 
     async def close(self) -> None:
         """Ends every request, each after its bytes are safe, and then everything else."""

@@ -121,6 +121,12 @@ def next_to_check(connection: Connection, busy: Collection[int]) -> Parcel | Non
     return _parcel(row) if row else None
 
 
+def waiting(connection: Connection) -> int:
+    """How many parcels wait for their check."""
+    query = select(func.count()).where(table.c.verdict == Verdict.CHECKING)
+    return int(connection.execute(query).scalar_one())
+
+
 def name_digest(connection: Connection, parcel_id: int, site_id: str, digest: bytes) -> None:
     """Gives a parcel whose client stated no digest the one that was computed, unless another parcel has it."""
     if find_by_digest(connection, site_id, digest) is None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, func, select
 
 from appliance.errors import NotFoundError
 from appliance.hub.index.tables import instance, series, study, study_site
@@ -134,6 +134,11 @@ def stored_of(connection: Connection, study_id: int) -> list[list[StoredInstance
     for row in rows:
         grouped[row.series_id].append(_stored(row))
     return list(grouped.values())
+
+
+def count_stored(connection: Connection) -> int:
+    """How many instances the archive has."""
+    return int(connection.execute(select(func.count()).select_from(instance)).scalar_one())
 
 
 def stored_after(connection: Connection, after_id: int, limit: int) -> list[StoredInstance]:
