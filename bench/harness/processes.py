@@ -128,7 +128,9 @@ class PeakMemory:
         for name, pid in self._processes.items():
             self._keep(name, pid)
             for child in _descendants(pid):
-                self._keep(f"{name} worker", child)
+                # Between fork and exec a child shows its parent's memory as its own.
+                if _command_line(child) != _command_line(pid):
+                    self._keep(f"{name} worker", child)
 
     def _keep(self, kind: str, pid: int) -> None:
         peak = peak_memory(pid)
@@ -144,6 +146,13 @@ def peak_memory(pid: int) -> int:
         return 0
     found = re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)
     return int(found.group(1)) * 1024 if found else 0
+
+
+def _command_line(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def _descendants(pid: int) -> list[int]:
