@@ -82,7 +82,8 @@ class DicomServer:
     def _listen(self, one: Listening) -> int:
         try:
             family = socket.getaddrinfo(one.host, one.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
-            sock = socket.create_server((one.host, one.port), family=family, backlog=_BACKLOG)
+            both = family == socket.AF_INET6 and one.host == "::"
+            sock = socket.create_server((one.host, one.port), family=family, backlog=_BACKLOG, dualstack_ipv6=both)
         except OSError as error:
             raise ConfigError(
                 f"Can't listen on {one.host} port {one.port}: {error.strerror}",
@@ -226,7 +227,7 @@ class DicomServer:
         for waiting in [w for w in self._turned_away.values() if w.until <= now]:
             self._drop(waiting)
         if self._refused and now - self._reported >= _REPORT_SECONDS:
-            address, count = self._refused.most_common(1)[0]
-            _log.warning("connections_turned_away", address=address, count=self._refused.total(), limit=count)
+            ((most, _),) = self._refused.most_common(1)
+            _log.warning("connections_turned_away", address=most, count=self._refused.total())
             self._refused.clear()
             self._reported = now

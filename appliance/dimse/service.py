@@ -84,7 +84,7 @@ class Verification:
 
 
 def operation_for(services: Mapping[int, Service], context: Context, request: CommandSet) -> Operation:
-    """The operation that this request asks for; one that we do not do is answered 0x0211 (PS3.7 C.5.23)."""
+    """The operation that this request asks for; one that we do not do is answered 0x0211 (PS3.7 C.5)."""
     if request.field & RESPONSE or request.field == Field.C_CANCEL:
         return Ignored()
     service = services.get(request.field)

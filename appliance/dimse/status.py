@@ -8,12 +8,10 @@ from enum import IntEnum
 class Status(IntEnum):
     """PS3.7 annex C for all services; PS3.4 B.2.3 (table B.2-1) for C-STORE."""
 
-    SUCCESS = 0x0000  # PS3.7 C.1.1
-    PROCESSING_FAILURE = 0x0110  # PS3.7 C.5.21
-    INVALID_OBJECT_INSTANCE = 0x0117  # PS3.7 C.5.12: the SOP Instance UID breaks the rules for UIDs
-    SOP_CLASS_NOT_SUPPORTED = 0x0122  # PS3.7 C.5.6
-    UNRECOGNIZED_OPERATION = 0x0211  # PS3.7 C.5.23
-    MISTYPED_ARGUMENT = 0x0212  # PS3.7 C.5.15
+    SUCCESS = 0x0000  # PS3.7 C.1
+    INVALID_OBJECT_INSTANCE = 0x0117  # PS3.7 C.5: the SOP Instance UID breaks the rules for UIDs
+    SOP_CLASS_NOT_SUPPORTED = 0x0122  # PS3.7 C.5
+    UNRECOGNIZED_OPERATION = 0x0211  # PS3.7 C.5
     OUT_OF_RESOURCES = 0xA700  # PS3.4 B.2.3, A7xx: disk nearly full, database not writable, object too large
     DOES_NOT_MATCH_SOP_CLASS = 0xA900  # PS3.4 B.2.3, A9xx: the data set is of another class than the command says
     CANNOT_UNDERSTAND = 0xC000  # PS3.4 B.2.3, Cxxx: the data set can't be identified

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from functools import lru_cache, partial
 from typing import Final
 
 from appliance.clock import now_ms
@@ -38,6 +39,8 @@ class Receiver:
         self._config = config
         self._offer = storage_offer(deflated=config.dicom.accept_deflated)
         self._allowed_addresses: frozenset[str] = frozenset()
+        # The accept loop asks this of every open connection, so it is worked out once for each address.
+        self._is_configured = lru_cache(maxsize=4096)(partial(policy.is_configured, modalities=config.dicom.modalities))
         self._stopping = threading.Event()
         self.spool = Spool(config.data / "spool", reserve_bytes=config.storage.reserve_bytes)
         self.spool.prepare()
@@ -105,7 +108,7 @@ class Receiver:
 
     def knows(self, address: str) -> bool:
         """Whether a modality may have this address."""
-        return address in self._allowed_addresses or policy.is_configured(address, self._config.dicom.modalities)
+        return address in self._allowed_addresses or self._is_configured(address)
 
     def open(self, caller: Caller) -> Storing | AssociateReject:
         """Admits a configured or allowed device that means us; notes an unknown one for the engineer."""

@@ -16,7 +16,7 @@ from appliance.dimse.negotiation import Context, Offer
 from appliance.dimse.policy import Caller
 from appliance.dimse.service import Operation, Reply, Service, Verification
 from appliance.dimse.status import Status
-from appliance.errors import ApplianceError, DicomError, MismatchError
+from appliance.errors import ApplianceError, DicomError, MismatchError, SpoolError
 from appliance.logs import get_logger
 from appliance.model.identity import InstanceIdentity
 from appliance.model.priority import Priority
@@ -160,10 +160,9 @@ class _Store:
     def finish(self) -> Iterable[Reply]:
         """One response, after the instance is durable or gone."""
         try:
-            if self._refusal:
-                raise self._refusal
-            if self._incoming:
-                self._keep(self._incoming)
+            if self._refusal or self._incoming is None:
+                raise self._refusal or _RefusedError(Status.OUT_OF_RESOURCES, SpoolError())
+            self._keep(self._incoming)
         except _RefusedError as refusal:
             self._association.refused(refusal.status, refusal.error)
             return (Reply(command.response(self._request, refusal.status, refusal.error.message)),)
@@ -174,15 +173,12 @@ class _Store:
             identity = incoming.identity()
             _check(identity, self._request)
             self._association.keep(incoming.seal(), identity, self._transfer_syntax)
-        except _RefusedError:
-            incoming.discard()
-            raise
         except DicomError as error:
-            incoming.discard()
             raise _RefusedError(Status.CANNOT_UNDERSTAND, error) from error
         except ApplianceError as error:
-            incoming.discard()
             raise _RefusedError(Status.OUT_OF_RESOURCES, error) from error
+        finally:
+            incoming.discard()  # an instance that was kept has another name by now
 
 
 def _check(identity: InstanceIdentity, request: CommandSet) -> None:
