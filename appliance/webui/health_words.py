@@ -61,7 +61,8 @@ def _hub(box: BoxFacts, now: int) -> Check:
     if line.hub_seen_at is None:
         return Check(name, _("never seen yet"), "wait", "hub")
     seen = _("seen %(time)s", time=moment(line.hub_seen_at, now))
-    said = f"{clean(line.hub_name)}, {seen}" if line.hub_name else seen
+    hub = clean(line.hub_name)
+    said = f"{hub}, {seen}" if hub and hub != name else seen
     return Check(name, said, "good" if line.up else "wait", "hub")
 
 
