@@ -6,7 +6,6 @@ import os
 import random
 import signal
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -71,5 +70,4 @@ def _after(system: MiniSystem) -> list[str]:
         problems.append(f"{copies} instances at the hub, {here} at the unit")
     conflicts = system.hub_rows("SELECT count(*) FROM instance WHERE conflict")[0][0]
     problems += [f"{conflicts} instances are called conflicts at the hub"] if conflicts else []
-    ended: Callable[[str], int | None] = lambda name: system.running[name].exit_code()  # noqa: E731
-    return problems + [f"{name} has ended by itself" for name in system.running if ended(name) is not None]
+    return problems + system.ended()

@@ -48,6 +48,10 @@ class Modality:
         self._ended.set()
         self._thread.join()
 
+    def refused(self) -> int:
+        """Stores that got another status than success."""
+        return sum(count for status, count in self.statuses.items() if status)
+
     def _run(self) -> None:
         number = 0
         while not self._ended.is_set():
@@ -134,6 +138,11 @@ class MiniSystem:
     def kill(self, name: str) -> None:
         """SIGKILL."""
         self.running.pop(name).kill()
+
+    def ended(self) -> list[str]:
+        """A sentence for each process that ended by itself."""
+        codes = {name: process.exit_code() for name, process in self.running.items()}
+        return [f"{name} ended with {code}: {self.last_log(name)}" for name, code in codes.items() if code is not None]
 
     def last_log(self, name: str) -> str:
         """The end of what the latest process of this name wrote."""

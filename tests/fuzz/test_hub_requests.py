@@ -1,0 +1,148 @@
+"""Broken HTTP, and good HTTP with broken contents, at a real hub: it answers or closes, and serves the next one."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import http.client
+import random
+import socket
+from base64 import b64encode
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support import canary
+from support.launcher import Launcher, Running
+from support.mini_system import add_site
+from support.mutate import mutate
+from support.power_cut_hub import Parcel, Site, pack_parcels
+from support.processes import free_port, listens, wait_for, write_hub
+from support.safekeeping import hub_leftovers, hub_problems
+
+MEMORY_MAX = 80 << 20
+NAME = canary.NAME.encode()
+
+
+class Hub:
+    """A hub of its own."""
+
+    def __init__(self, directory: Path, launcher: Launcher) -> None:
+        self.data, self.port, self.launcher = directory / "hub", free_port(), launcher
+        self.data.mkdir()
+        config = write_hub(directory / "hub.toml", self.data, self.port, limits__silence_seconds=3.0)
+        self.secret = add_site(config)
+        self.running: Running = launcher.start("hub", config)
+        wait_for(lambda: listens(self.port), "the hub listens")
+
+    def say(self, stream: bytes) -> bytes:
+        """Sends bytes, closes its own half and returns what comes until the hub closes or says nothing for a second."""
+        answer = b""
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 5) as peer:
+            peer.sendall(stream)
+            peer.shutdown(socket.SHUT_WR)
+            peer.settimeout(1)
+            while more := peer.recv(65536):
+                answer += more
+        return answer
+
+    def hello(self) -> int:
+        """The status of a good request."""
+        site = Site(self.port, self.secret)
+        with contextlib.closing(site):
+            return site.ask("GET", "/v1/hello")[0].status
+
+    def resident(self) -> int:
+        """Bytes."""
+        return int(Path(f"/proc/{self.running.pid}/statm").read_text().split()[1]) * 4096
+
+    def log_problems(self) -> list[str]:
+        """Patient data and tracebacks."""
+        return canary.leaks(self.launcher.log_files()) + canary.tracebacks(self.launcher.log_files())
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[Hub]:
+    with Launcher(tmp_path / "logs", ("hub",)) as launcher:
+        yield Hub(tmp_path, launcher)
+
+
+def _request(hub: Hub, draw: random.Random) -> bytes:
+    """A request that a site could make, more or less; sometimes with the canary where a name could get in."""
+    body = draw.randbytes(draw.choice((0, 1, 700)))
+    metadata = b"parcel " + b64encode(hashlib.sha256(body).hexdigest().encode()) + b",filename " + b64encode(NAME)
+    target = draw.choice(
+        (b"/v1/hello", b"/v1/uploads", b"/v1/uploads/" + b"0" * 32, b"/v1/parcels/" + b"a" * 64, b"/v1/receipts/1.2.3",
+         b"/v1/receipts/" + NAME + b"?digest=" + b"b" * 64, b"/../../etc/passwd", b"/v1/uploads/../" + NAME, b"*")
+    )  # fmt: skip
+    lines = [
+        draw.choice((b"GET", b"POST", b"PATCH", b"HEAD", b"DELETE", b"OPTIONS")) + b" " + target + b" HTTP/1.1",
+        b"Host: hub",
+        b"Authorization: Bearer " + draw.choice((hub.secret.encode(), b"site-1." + b"A" * 43, NAME)),
+        b"Tus-Resumable: 1.0.0",
+        b"Upload-Length: " + draw.choice((str(len(body)).encode(), b"-1", b"9" * 30, NAME)),
+        b"Upload-Offset: " + draw.choice((b"0", b"1", b"-5", b"1e3")),
+        b"Upload-Metadata: " + draw.choice((metadata, NAME, b"parcel !!!", b"a" * 9000)),
+        b"Upload-Checksum: " + draw.choice((b"sha1 AAAA", b"md5 " + NAME, b"sha256 ")),
+        b"Content-Type: application/offset+octet-stream",
+        draw.choice((b"Content-Length: " + str(len(body)).encode(), b"Transfer-Encoding: chunked")),
+    ]
+    return b"\r\n".join(lines) + b"\r\n\r\n" + body
+
+
+@pytest.mark.timeout(0)
+def test_a_broken_request_disturbs_nobody(hub: Hub, rounds: int) -> None:
+    assert hub.hello() == 200
+    memory = hub.resident()
+    for seed in range(rounds or 300):
+        draw = random.Random(seed)
+        request = _request(hub, draw)
+        answer = hub.say(request if draw.random() < 0.4 else mutate(request, draw))
+        assert not answer.startswith(b"HTTP/1.1 5"), f"seed {seed}: {answer[:300]!r}"
+        assert NAME not in answer, f"seed {seed}: {answer[:300]!r}"
+        if seed % 25 == 0:
+            assert hub.hello() == 200, f"after seed {seed}"
+    assert hub.hello() == 200
+    assert hub.resident() - memory < MEMORY_MAX
+    assert hub.log_problems() == []
+
+
+@pytest.mark.timeout(0)
+def test_a_broken_parcel_is_refused_and_the_next_one_verified(hub: Hub, rounds: int, tmp_path: Path) -> None:
+    good = pack_parcels(tmp_path / "parcels", "91", count=3)
+    site = Site(hub.port, hub.secret)
+    held = set()
+    for seed in range(rounds or 25):
+        draw = random.Random(seed)
+        parcel = Parcel(mutate(draw.choice(good).content, draw), [])
+        verdict = _upload(site, parcel)
+        assert verdict["verdict"] == "refused", f"seed {seed}"
+        assert verdict["refusal"] in {"digest", "format", "instance", "dictionary"}
+        assert not canary_in(str(verdict))
+    for parcel in good:
+        assert _upload(site, parcel)["verdict"] == "verified"
+        held |= {(one.sop_instance_uid, one.digest) for one in parcel.instances}
+    assert hub_problems(hub.data, held) == []
+    assert hub_leftovers(hub.data) == []
+    assert hub.log_problems() == []
+
+
+def canary_in(text: str) -> bool:
+    """Whether any canary word is in the text."""
+    return any(word in text.lower() for word in canary.WORDS)
+
+
+def _upload(site: Site, parcel: Parcel) -> dict[str, object]:
+    if not parcel.content:
+        return {"verdict": "refused", "refusal": "format"}
+    offset = site.open(parcel)
+    if offset < len(parcel.content):
+        site.send(parcel, offset, len(parcel.content))
+    return wait_for(lambda: _final(site, parcel), "a verdict")
+
+
+def _final(site: Site, parcel: Parcel) -> dict[str, object] | None:
+    with contextlib.suppress(http.client.HTTPException):
+        verdict = site.verdict(parcel)
+        return verdict if verdict["verdict"] in {"verified", "refused"} else None
+    return None
