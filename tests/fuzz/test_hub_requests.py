@@ -110,18 +110,18 @@ def test_a_broken_request_disturbs_nobody(hub: Hub, rounds: int) -> None:
 @pytest.mark.timeout(0)
 def test_a_broken_parcel_is_refused_and_the_next_one_verified(hub: Hub, rounds: int, tmp_path: Path) -> None:
     good = pack_parcels(tmp_path / "parcels", "91", count=3)
-    site = Site(hub.port, hub.secret)
     held = set()
-    for seed in range(rounds or 25):
-        draw = random.Random(seed)
-        parcel = Parcel(mutate(draw.choice(good).content, draw), [])
-        verdict = _upload(site, parcel)
-        assert verdict["verdict"] == "refused", f"seed {seed}"
-        assert verdict["refusal"] in {"digest", "format", "instance", "dictionary"}
-        assert not canary_in(str(verdict))
-    for parcel in good:
-        assert _upload(site, parcel)["verdict"] == "verified"
-        held |= {(one.sop_instance_uid, one.digest) for one in parcel.instances}
+    with contextlib.closing(Site(hub.port, hub.secret)) as site:
+        for seed in range(rounds or 25):
+            draw = random.Random(seed)
+            parcel = Parcel(mutate(draw.choice(good).content, draw), [])
+            verdict = _upload(site, parcel)
+            assert verdict["verdict"] == "refused", f"seed {seed}"
+            assert verdict["refusal"] in {"digest", "format", "instance", "dictionary"}
+            assert not canary_in(str(verdict))
+        for parcel in good:
+            assert _upload(site, parcel)["verdict"] == "verified"
+            held |= {(one.sop_instance_uid, one.digest) for one in parcel.instances}
     assert hub_problems(hub.data, held) == []
     assert hub_leftovers(hub.data) == []
     assert hub.log_problems() == []

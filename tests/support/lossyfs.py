@@ -78,6 +78,9 @@ class LossyMount:
             self._process.communicate(timeout=5)
         self._process.kill()
         self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe:
+                pipe.close()
 
     def __enter__(self) -> Self:
         return self

@@ -9,6 +9,7 @@ import contextlib
 import re
 import socket
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -38,13 +39,21 @@ class RecordingProxy:
         self.seen = Seen()
         self._lock = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", self.port), backlog=64)
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._threads: list[threading.Thread] = []
+        self._start(self._accept)
+
+    def _start(self, work: Callable[..., None], *arguments: object) -> None:
+        self._threads = [thread for thread in self._threads if thread.is_alive()]
+        self._threads.append(threading.Thread(target=work, args=arguments, daemon=True))
+        self._threads[-1].start()
 
     def close(self) -> None:
-        """Takes no more connections."""
+        """Takes no more connections; those that are open must have ended at one end."""
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        for thread in list(self._threads):
+            thread.join(5)
 
     def _accept(self) -> None:
         while True:
@@ -61,8 +70,8 @@ class RecordingProxy:
                 end.settimeout(None)
                 end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             conversation = _Conversation(self.seen, self._lock)
-            threading.Thread(target=_pump, args=(client, hub, conversation.up), daemon=True).start()
-            threading.Thread(target=_pump, args=(hub, client, conversation.down), daemon=True).start()
+            self._start(_pump, client, hub, conversation.up)
+            self._start(_pump, hub, client, conversation.down)
 
 
 class _Conversation:
@@ -105,8 +114,7 @@ class _Conversation:
         self._down = self._down[-4096:]
 
 
-def _pump(source: socket.socket, target: socket.socket, read_along: object) -> None:
-    assert callable(read_along)
+def _pump(source: socket.socket, target: socket.socket, read_along: Callable[[bytes], None]) -> None:
     with contextlib.suppress(OSError):
         while data := source.recv(65536):
             read_along(data)
