@@ -442,3 +442,28 @@ def test_bytes_behind_the_durable_offset_are_cut_off(hub: RunningHub, client: Cl
     assert client.head(location).offset == 5000
     client.patch(location, 5000, BODY[5000:6000])
     assert (hub.data / "uploads" / name).read_bytes() == BODY[:6000]
+
+
+def test_a_clock_that_jumps_forward_while_the_hub_runs_expires_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    with running_hub(hub_config(tmp_path, upload_days=2)) as hub:
+        location = hub.client().create(100, None).headers["location"]
+        assert hub.hub
+        assert hub.loop
+        cleaning = Cleaning(hub.hub._parts)
+        later = now_ms() + 100 * DAY
+        monkeypatch.setattr("appliance.hub.cleaning.now_ms", lambda: later)
+        asyncio.run_coroutine_threadsafe(cleaning.clean(cleaning._now()), hub.loop).result(10)
+        assert hub.client().head(location).status == 200
+
+
+def test_a_hub_that_is_told_to_stop_keeps_every_byte_that_came(tmp_path: Path):
+    config = hub_config(tmp_path)
+    with running_hub(config) as hub:
+        location = hub.client().create(10_000, None).headers["location"]
+        request = RawRequest.patch(hub.client(), location, 0, 10_000)
+        request.send(b"x" * 7000)
+        wait_for(lambda: hub.hub and hub.hub._parts.holds.is_held(location.rpartition("/")[2]), "it is being served")
+    assert request.status() == 503
+    request.close()
+    with running_hub(config, hub.secret) as again:
+        assert again.client().head(again.url + "/v1/uploads/" + location.rpartition("/")[2]).offset == 7000
