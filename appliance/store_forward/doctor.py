@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 
 from appliance.config import GIB, Dicom, UnitConfig, load_unit, read_secret
-from appliance.errors import ConfigError, DatabaseError, error_of
+from appliance.errors import ConfigError, DatabaseError, HubBusyError, HubFaultError, HubRefusedError, error_of
 from appliance.store_forward.certificates import expiry
 from appliance.store_forward.database import FILE_NAME, open_database
 from appliance.store_forward.status import PROCESSES, Disk, Line, Process, Status, newest_files, read_status
@@ -218,13 +218,13 @@ def check_line(line: Line | None, now: int) -> Check:
     """The hub answers. A line that is down is a warning: sending goes on by itself."""
     if line is None:
         return _warning("line", "the hub was never reached yet", "Check hub.url and the tunnel: `wg show`.")
+    problem = error_of(line.problem)
+    if problem in {HubRefusedError, HubBusyError, HubFaultError}:  # the line is up, and nothing goes
+        return _failing("line", f"{problem.id}: {problem().message}", problem.hint, since=line.since)
     if line.up:
         rate = f", {size(line.bytes_per_second)}/s" if line.bytes_per_second else ""
         said = f"{line.hub or 'the hub'} answers in {line.round_trip_ms:.0f} ms{rate}"
         return _ok("line", said, since=line.since)
-    problem = error_of(line.problem)
-    if problem.id == "E502":
-        return _failing("line", f"{problem.id}: {problem().message}", problem.hint, since=line.since)
     said = f"down for {span((now - line.since) / 1000)}; studies are safe here and go by themselves"
     if now - line.since > LONG_OUTAGE_MS:
         todo = "Is the modem or antenna on? Ask the provider; check the tunnel with `wg show`."

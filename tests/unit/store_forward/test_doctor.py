@@ -166,9 +166,15 @@ def test_a_line_that_is_down_is_a_warning_and_after_a_day_it_fails() -> None:
 
 
 def test_a_hub_that_refuses_this_unit_fails_at_once() -> None:
-    check = doctor.check_line(_line(up=False, problem="E502"), NOW)
+    check = doctor.check_line(_line(problem="E502"), NOW)
     assert check.level is Level.FAILING
     assert "site add" in check.todo
+
+
+@pytest.mark.parametrize("problem", ["E503", "E504"])
+def test_a_hub_that_is_full_or_false_fails_though_the_line_is_up(problem: str) -> None:
+    check = doctor.check_line(_line(problem=problem), NOW)
+    assert (check.level, problem in check.said) == (Level.FAILING, True)
 
 
 def test_a_hub_that_was_never_reached_is_a_warning() -> None:
