@@ -45,7 +45,7 @@ def enter() -> Response | tuple[str, int] | tuple[str, int, dict[str, str]]:
         return _page(_("Name or PIN is wrong."), name[:40]), 401
     session.clear()  # a form token from before the login is not one from after it
     response = redirect(context.local_path(request.form.get("next", "/")))
-    # Not `Secure`: the page is plain HTTP on the hospital's own network (docs/security.md says what follows from that).
+    # Not `Secure`: the page is plain HTTP on the hospital's own network (docs/decisions/0006).
     response.set_cookie(context.SESSION_COOKIE, answer.token, httponly=True, samesite="Strict")
     return response
 

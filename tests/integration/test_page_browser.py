@@ -128,7 +128,7 @@ def test_a_change_appears_by_itself_and_focus_and_typing_stay(
     link.focus()
     ward.study("CHISALE^NEW", "MG-9999", came=ward.now)
     ward.line(up=False, since=ward.now)
-    expect(page.locator(".studies")).to_contain_text("CHISALE, New", timeout=12_000)
+    expect(page.locator(".studies")).to_contain_text("CHISALE, New", timeout=25_000)
     expect(page.locator("#banner")).to_contain_text("The line has been down since")
     expect(page.locator("#said")).to_contain_text("The line has been down since")
     assert page.evaluate("document.activeElement.id") == f"study-{ids['waiting']}"
@@ -156,7 +156,7 @@ def test_a_page_that_lost_the_box_says_that_it_may_be_old(
     with served(ward_config(tmp_path)) as url:
         log_in(page, url)
         assert not page.locator("#stale").is_visible()
-    expect(page.locator("#stale")).to_be_visible(timeout=12_000)
+    expect(page.locator("#stale")).to_be_visible(timeout=25_000)
 
 
 def test_a_session_that_was_ended_leads_to_the_login_by_itself(
@@ -165,7 +165,7 @@ def test_a_session_that_was_ended_leads_to_the_login_by_itself(
     page = open_page()
     log_in(page, url)
     ward.db.execute("UPDATE session SET revoked_at = 1")
-    expect(page.locator("input[name=pin]")).to_be_visible(timeout=12_000)
+    expect(page.locator("input[name=pin]")).to_be_visible(timeout=25_000)
 
 
 def test_everything_works_without_javascript(

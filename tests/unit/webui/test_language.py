@@ -144,6 +144,12 @@ def test_a_page_says_in_which_direction_it_is_written(ward: Ward, browse: Callab
     assert 'dir="ltr"' in browse().get("/login").get_data(as_text=True)
 
 
+@pytest.mark.parametrize(("spoken", "way"), [("fr", "ltr"), ("sw", "ltr"), ("ar", "rtl"), ("ur", "rtl")])
+def test_a_language_from_right_to_left_is_known_as_one(request_of: Flask, spoken: str, way: str) -> None:
+    with force_locale(spoken):
+        assert language.direction() == way
+
+
 def test_the_style_sheet_knows_no_left_and_no_right() -> None:
     from support.catalogue import WEBUI
 

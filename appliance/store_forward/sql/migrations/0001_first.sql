@@ -1,7 +1,7 @@
 -- The unit's database. Rows say what happened and when (Unix milliseconds, UTC); what a person sees is derived from them.
 -- Which process writes a table is said above it.
 
--- receive (insert, facts of arrival), web (priority); counters are kept by the triggers below
+-- receive (insert, facts of arrival), web (priority, conflicts_checked); counters are kept by the triggers below
 CREATE TABLE study (
     id                   INTEGER PRIMARY KEY,
     study_instance_uid   TEXT    NOT NULL UNIQUE,
@@ -97,7 +97,7 @@ CREATE INDEX instance_to_remove ON instance (delivered_at) WHERE state = 'delive
 CREATE INDEX instance_in_need ON instance (study_id) WHERE state = 'quarantined';
 CREATE INDEX instance_in_conflict ON instance (study_id, sop_instance_uid) WHERE conflict = 1;
 
--- compress (insert, removal), forward (all else)
+-- compress (insert, removal), web (superseded_at), forward (all else)
 CREATE TABLE parcel (
     id           INTEGER PRIMARY KEY,
     study_id     INTEGER NOT NULL REFERENCES study (id),
