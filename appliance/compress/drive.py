@@ -59,7 +59,7 @@ class PackDrive:
     def __init__(self, worker: WorkerProcess, sources: Sequence[Source], patience: Patience) -> None:
         self._worker, self._sources, self._patience = worker, sources, patience
         self._file_bytes = sum(source.bytes for source in sources) + _FILE_SLACK
-        self.index = 0
+        self.index = self._granted = 0
 
     def run(self, request: PackRequest, files: tuple[BinaryIO, BinaryIO], dictionary: bytes | None) -> PackResult:
         """`files`: the parcel and a scratch file. Raises WorkerLostError, JobFailedError."""
@@ -69,10 +69,13 @@ class PackDrive:
             descriptors = tuple(file.fileno() for file in files) + _memory(stack, dictionary)
             worker.send(Job(name="pack", arguments=pack_value(request)), descriptors)
         while isinstance(message := worker.receive(deadline), Ask):
-            if message.index < len(self._sources):
-                self.index = message.index
+            if message.index != self._granted:
+                raise WorkerLostError("it spoke out of turn")
             deadline = self._grant(message.index)
-        return _result(message, PackResult)
+        result = _result(message, PackResult)
+        if result.instances != self._granted:
+            raise WorkerLostError("it spoke out of turn")
+        return result
 
     def _grant(self, index: int) -> float:
         size = self._sources[index].bytes if index < len(self._sources) else 0
@@ -81,6 +84,7 @@ class PackDrive:
             self._worker.send(NoMore())
             return deadline
         source = self._sources[index]
+        self.index, self._granted = index, index + 1
         try:
             file = source.path.open("rb")
         except OSError as error:

@@ -94,8 +94,7 @@ class WorkerPool:
             with part.open("w+b") as file:
                 result = self._write(sources, context, dictionary, file)
                 packed = sources[: result.instances]
-                self._verify(packed, dictionary, file)
-                digest, _ = _digests(file)
+                digest, kept = self._verify(packed, context, dictionary, file)
                 size = file.seek(0, os.SEEK_END)
                 os.fsync(file.fileno())
             part.rename(out)
@@ -108,7 +107,7 @@ class WorkerPool:
             bytes=size,
             instances=result.instances,
             data_bytes=sum(source.bytes for source in packed),
-            headers=tuple(_header(sources[i], i, length) for i, length in sorted(result.headers.items())),
+            headers=tuple(_header(sources[i], i, length) for i, length in sorted(kept.items())),
             codecs=result.codecs,
         )
 
@@ -215,7 +214,7 @@ class WorkerPool:
         try:
             with (
                 tempfile.TemporaryFile(dir=Path(out.name).parent) as scratch,
-                self._workers.lend(throw_away=False) as worker,
+                self._workers.lend(throw_away=_are_plain(sources)) as worker,
             ):
                 drive = PackDrive(worker, sources, self._patience)
                 return drive.run(request, (out, scratch), dictionary)
@@ -227,16 +226,26 @@ class WorkerPool:
             _raise_if_damaged(sources[index], index)
             raise PackingFailedError(index, str(error)) from error
 
-    def _verify(self, packed: Sequence[Source], dictionary: bytes | None, file: BinaryIO) -> None:
-        """Unpacks the finished file in another job and compares each instance with what was recorded at receive."""
+    def _verify(
+        self, packed: Sequence[Source], context: ParcelContext, dictionary: bytes | None, file: BinaryIO
+    ) -> tuple[bytes, dict[int, int]]:
+        """Unpacks the finished file in another job and compares all of it with what was recorded at receive.
+
+        Returns its SHA-256, and the lengths of the headers to keep by index.
+        """
         taker = Comparison(packed)
         try:
-            with self._workers.lend(throw_away=False) as worker:
-                drive_unpack(worker, file, dictionary, sum(s.bytes for s in packed), self._patience, taker)
-        except (*DRIVE_FAULTS, DifferentError) as error:
+            digest = _checked_frame(file, dictionary)
+            with self._workers.lend(throw_away=_are_plain(packed)) as worker:
+                facts, digests = drive_unpack(
+                    worker, file, dictionary, sum(s.bytes for s in packed), self._patience, taker
+                )
+            _check_facts(facts, digests, context)
+        except (*DRIVE_FAULTS, DifferentError, ParcelError) as error:
             self._raise_if_closed()
             _raise_if_damaged(packed[taker.index], taker.index)
             raise PackingFailedError(taker.index, str(error)) from error
+        return digest, taker.kept
 
     def _unpack(self, file: BinaryIO, dictionary: bytes | None, restored_bytes_max: int, taker: Files) -> ParcelFacts:
         with _as_parcel_faults(self._workers), self._workers.lend(throw_away=True) as worker:
@@ -279,6 +288,26 @@ def _digests(file: BinaryIO) -> tuple[bytes, bool]:
     trailer = file.read(TRAILER_BYTES)
     whole.update(trailer)
     return whole.digest(), trailer == before
+
+
+def _are_plain(sources: Sequence[Source]) -> bool:
+    """These are packed by workers that no other instance was near, so that none can make them fail."""
+    return all(source.plain for source in sources)
+
+
+def _checked_frame(file: BinaryIO, dictionary: bytes | None) -> bytes:
+    """The SHA-256 of a parcel just written, if its preamble and trailer are right. Raises ParcelError."""
+    digest, sealed = _digests(file)
+    named = hashlib.sha256(dictionary).digest() if dictionary else NO_DICTIONARY
+    if not sealed or _preamble(file).dictionary != named:
+        raise ParcelError("The parcel was not written right")
+    return digest
+
+
+def _check_facts(facts: ParcelFacts, digests: bytes, context: ParcelContext) -> None:
+    told = (facts.study, facts.site, facts.priority, facts.digests)
+    if told != (context.study_instance_uid, context.site, context.priority.word, digests):
+        raise ParcelError("The parcel was not written right")
 
 
 def _preamble(file: BinaryIO) -> Preamble:

@@ -16,23 +16,35 @@ class DifferentError(Exception):
 
 
 class Comparison:
-    """A Taker that compares what comes with what was packed. `index`: the instance that it is at."""
+    """A Taker that compares what comes with what was packed.
+
+    `index` is the instance that it is at, the last one before the first came: what is wrong with the parcel itself
+    happened when that was packed. `kept` has the header lengths, by index, of those that the hub is asked to keep.
+    """
 
     def __init__(self, packed: Sequence[Source]) -> None:
         self._packed = packed
-        self.index = 0
+        self.index = len(packed) - 1
+        self.kept: dict[int, int] = {}
 
     def begin(self, index: int, facts: InstanceFacts) -> None:
+        source = self._packed[index]
         self.index = index
-        if facts.bytes != self._packed[index].bytes:
-            raise DifferentError("it did not come back with its length")
+        told = (facts.sop_instance_uid, facts.sop_class_uid, facts.transfer_syntax_uid, facts.calling_ae)
+        right = (source.sop_instance_uid, source.sop_class_uid, source.transfer_syntax_uid, source.calling_ae)
+        if (*told, facts.received_at, facts.bytes) != (*right, source.received_at, source.bytes):
+            raise DifferentError("it did not come back with its name and length")
+        if facts.keep_header > source.keep_header:
+            raise DifferentError("it came back as a dictionary")
 
     def take(self, data: bytes) -> None:
         pass
 
-    def finish(self, facts: InstanceFacts, digest: bytes) -> None:  # noqa: ARG002 - only the digest counts
+    def finish(self, facts: InstanceFacts, digest: bytes) -> None:
         if digest != self._packed[self.index].digest:
             raise DifferentError("it did not come back byte-exact")
+        if facts.keep_header:
+            self.kept[self.index] = facts.header_bytes
 
 
 class Nothing:

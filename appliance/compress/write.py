@@ -62,10 +62,9 @@ class PackItem(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PackResult(msgspec.Struct, frozen=True, kw_only=True):
-    """How many of the instances are in, the header lengths of those to keep by index, and who won how many blocks."""
+    """How many of the instances are in, and which codec won how many blocks."""
 
     instances: int
-    headers: dict[int, int]
     codecs: dict[str, int]
 
 
@@ -98,7 +97,7 @@ class ParcelWriter:
         self._codec: list[int] = []
         self._packed: list[int] = []
         self._won: Counter[str] = Counter()
-        self._keep: dict[int, int] = {}
+        self._keep: list[int] = []
 
     @property
     def is_open(self) -> bool:
@@ -124,7 +123,7 @@ class ParcelWriter:
             self._add_block(_read(source, size), cut.layout, plain=item.plain)
         self._headers += _read(source, cut.suffix)
         if item.keep_header and 0 < cut.prefix <= DICTIONARY_MAX and cut.body:
-            self._keep[len(self._items)] = cut.prefix
+            self._keep.append(len(self._items))
         self._items.append(item)
         self._cuts.append(cut)
         self._digests.update(item.digest)
@@ -154,7 +153,7 @@ class ParcelWriter:
         out.seek(0)
         out.write(preamble.encode())
         _write_trailer(out)
-        return PackResult(instances=len(self._items), headers=self._keep, codecs=dict(self._won))
+        return PackResult(instances=len(self._items), codecs=dict(self._won))
 
     def _manifest(self) -> Manifest:
         items, cuts = self._items, self._cuts
@@ -172,7 +171,7 @@ class ParcelWriter:
             sop_classes=list(self._classes),
             callers=list(self._callers),
             layouts=list(self._layouts),
-            keep=list(self._keep),
+            keep=self._keep,
             uid=[item.sop_instance_uid for item in items],
             received_at=[at - before for at, before in zip(arrivals, [0, *arrivals], strict=False)],
             prefix=[cut.prefix for cut in cuts],

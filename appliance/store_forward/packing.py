@@ -158,7 +158,9 @@ class Packing:
     def _waiting(self, study_id: int) -> list[sqlite3.Row]:
         busy = [row["id"] for batch in self._busy.values() for row in batch.rows]
         values = {"study_id": study_id, "busy": json.dumps(busy), "limit": self._config.compress.parcel_instances}
-        return self._db.execute(_SQL["waiting"], values).fetchall()
+        rows = self._db.execute(_SQL["waiting"], values).fetchall()
+        # Those that failed are packed apart: should another instance have made them fail, it can't do so again.
+        return [row for row in rows if _is_plain(row) == _is_plain(rows[0])]
 
     def _lingers(self, study: sqlite3.Row, rows: Sequence[sqlite3.Row], line: Line) -> bool:
         waiting = Waiting(
@@ -196,7 +198,7 @@ class Packing:
         """The first instance of each series that has no dictionary yet."""
         first: dict[int, int] = {}
         for row in rows:
-            if row["pack_failures"] == 0:
+            if not _is_plain(row):
                 first.setdefault(row["series_id"], row["id"])
         return {
             instance
@@ -264,7 +266,7 @@ class Packing:
     def _blame(self, row: sqlite3.Row, error: PackingFailedError) -> None:
         """Once: it goes plain. Again: a person must help."""
         _log.warning("packing_failed", instance=row["id"], reason=error.reason, attempt=row["pack_failures"] + 1)
-        if row["pack_failures"] > 0:
+        if _is_plain(row):
             self._quarantine(row, error)
             return
         with transaction(self._db):
@@ -285,6 +287,11 @@ class Packing:
         _log.error("parcel_not_written", error_id=error.id, reason=error.message)
 
 
+def _is_plain(row: sqlite3.Row) -> bool:
+    """Whether it failed before, so that no codec may touch it."""
+    return bool(row["pack_failures"] > 0)
+
+
 def _source(spool: Path, row: sqlite3.Row, *, keep_header: bool) -> Source:
     path = spool / row["file"]
     size = path.stat().st_size if path.exists() else 0
@@ -298,7 +305,7 @@ def _source(spool: Path, row: sqlite3.Row, *, keep_header: bool) -> Source:
         sop_instance_uid=row["sop_instance_uid"],
         received_at=row["received_at"],
         calling_ae=row["calling_ae"],
-        plain=row["pack_failures"] > 0,
+        plain=_is_plain(row),
         keep_header=keep_header,
     )
 

@@ -112,6 +112,9 @@ def expected(harm: str) -> str:
         "crash": "killed by SIGSEGV",
         "lie": "it did not come back byte-exact",
         "thread": "RuntimeError",  # can't start new thread
+        "babble": "it spoke nonsense",
+        "forge": "it spoke out of turn",
+        "skip": "it spoke out of turn",
     }.get(harm, "Operation not permitted")
 
 

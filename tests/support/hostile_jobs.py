@@ -17,7 +17,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from appliance.compress import read, write
+from appliance.compress.channel import Ask, Done, pack_value
 from appliance.compress.codecs import decode_block, encode_block
 from appliance.compress.codecs.base import Codec
 from appliance.compress.jobs import JOBS as _REAL_JOBS
@@ -107,6 +110,31 @@ def _fill_disk(_target: str) -> None:
             continue
 
 
+def _say(message: bytes) -> None:
+    for descriptor in range(3, 64):
+        try:
+            os.fstat(descriptor)
+            with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, os.dup(descriptor)) as copy:
+                copy.send(message)
+        except OSError:
+            continue
+
+
+def _babble(_target: str) -> None:
+    """Noise on the socket to the pool."""
+    _say(b"\x81\xa4type\xc1 noise")
+
+
+def _forge(_target: str) -> None:
+    """Says that the parcel is finished, with three instances in it."""
+    _say(msgspec.msgpack.encode(Done(result=pack_value(write.PackResult(instances=3, codecs={})))))
+
+
+def _skip(_target: str) -> None:
+    """Asks for an instance out of turn."""
+    _say(msgspec.msgpack.encode(Ask(index=9, facts=pack_value(None))))
+
+
 def _lie(_target: str) -> None:
     """Does nothing; `_harmful_encode` then gives other bytes away."""
 
@@ -129,6 +157,9 @@ HARMS: Final[dict[str, Callable[[str], None]]] = {
     "trace_pool": _trace_pool,
     "fill_disk": _fill_disk,
     "lie": _lie,
+    "babble": _babble,
+    "forge": _forge,
+    "skip": _skip,
 }
 
 
