@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, Table, insert, select, update
@@ -48,6 +48,20 @@ class Archived:
     stored: Stored | None
 
 
+def is_other_patient(known: Mapping[str, str], identity: InstanceIdentity) -> bool:
+    """Whether an instance names another patient than its study does.
+
+    What one of the two leaves empty says nothing: many devices leave the birth date out of what they derive.
+    """
+    pairs = ((known[name], getattr(identity, name)) for name in _PATIENT)
+    return any(one and other and _folded(one) != _folded(other) for one, other in pairs)
+
+
+def _folded(text: str) -> str:
+    """Without what devices change in a name: case, and separators at the end (PS3.5 6.2.1.2)."""
+    return " ".join(text.rstrip("^= ").casefold().split())
+
+
 class Filing:
     """Files the instances of one parcel inside one transaction."""
 
@@ -79,7 +93,7 @@ class Filing:
             self._note_study(self._studies[uid])
         study_id = self._studies[uid]
         patient = select(*(study.c[name] for name in _PATIENT)).where(study.c.id == study_id)
-        if tuple(self._connection.execute(patient).one()) != tuple(getattr(identity, name) for name in _PATIENT):
+        if is_other_patient(self._connection.execute(patient).one()._asdict(), identity):
             self._connection.execute(update(study).where(study.c.id == study_id).values(identity_conflict=True))
         return study_id
 
@@ -91,9 +105,8 @@ class Filing:
         return self._insert(study, study_instance_uid=uid, **values, **counters, **times)
 
     def _note_study(self, study_id: int) -> None:
-        """The study was touched by this site, with this priority."""
+        """This site sent something of the study, with this priority."""
         this = study.c.id == study_id
-        self._connection.execute(update(study).where(this).values(last_held_at=self._now))
         sooner = this & (study.c.priority > self._priority)
         self._connection.execute(update(study).where(sooner).values(priority=self._priority))
         link = (study_site.c.study_id == study_id) & (study_site.c.site_id == self._site_id)
@@ -144,6 +157,7 @@ class Filing:
             held_at=self._now,
         )
         self._bump(study, study_id, instances=1, bytes=item.size, conflicts=int(conflict))
+        self._connection.execute(update(study).where(study.c.id == study_id).values(last_held_at=self._now))
         self._bump(series, series_id, instances=1)
         return instance_id
 

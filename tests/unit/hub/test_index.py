@@ -300,6 +300,35 @@ def test_images_of_another_patient_under_a_study_uid_flag_the_study(index: Index
     assert study.patient_id == "7"
 
 
+@pytest.mark.parametrize(
+    ("changed", "other"),
+    [
+        ({}, False),
+        ({"patient_name": "a^b^^"}, False),
+        ({"patient_name": "A^B "}, False),
+        ({"patient_name": "", "patient_id": ""}, False),
+        ({"patient_birth_date": "19700101"}, False),  # the study has none
+        ({"patient_name": "A^C"}, True),
+        ({"patient_id": "07"}, True),
+    ],
+)
+def test_what_makes_it_another_patient_is_a_value_that_differs_and_not_one_that_is_missing(
+    changed: dict[str, str], other: bool
+):
+    known = dict.fromkeys(InstanceIdentity.__struct_fields__, "") | {"patient_name": "A^B", "patient_id": "7"}
+    assert instances.is_other_patient(known, an_instance("1", D1, **changed).identity) is other
+
+
+def test_the_time_of_a_study_is_that_of_its_last_new_image(index: Index):
+    file(index, a_parcel(index, "1"), an_instance("1", D1, "a"), now=1_000)
+    file(index, a_parcel(index, "2"), an_instance("1", D1, "b"), now=2_000)
+    with index.read() as connection:
+        assert studies.newest(connection, None, 1)[0].last_held_at == 1_000
+    file(index, a_parcel(index, "3"), an_instance("2", D1, "c"), now=3_000)
+    with index.read() as connection:
+        assert studies.newest(connection, None, 1)[0].last_held_at == 3_000
+
+
 def test_a_site_sees_the_receipts_of_its_own_deliveries_alone(index: Index):
     file(index, a_parcel(index, "1", "a"), an_instance("1", D1, "a"))
     with index.read() as connection:
