@@ -159,9 +159,9 @@ class Receiver:
 def run(config: UnitConfig, stop: threading.Event) -> None:
     """Receives until `stop` is set. Raises ApplianceError when it can't go on."""
     receiver = Receiver(config)
-    receiver.start()
-    notify("READY=1", f"STATUS=listening on {config.dicom.bind} port {receiver.port}")
     try:
+        receiver.start()
+        notify("READY=1", f"STATUS=listening on {config.dicom.bind} port {receiver.port}")
         while not stop.wait(_LOOK_SECONDS):
             receiver.check()
     finally:

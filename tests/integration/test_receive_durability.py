@@ -23,7 +23,7 @@ from support.tiny_instances import TinyInstance, element
 from support.tiny_scu import AssociationRefusedError, TinyScu
 
 from appliance.config import MIB
-from appliance.errors import ConfigError, SpoolError
+from appliance.errors import ConfigError, DatabaseError, SpoolError
 from appliance.store_forward import devices, receive
 from appliance.store_forward.database import transaction
 from appliance.store_forward.receive import Receiver
@@ -298,6 +298,19 @@ def test_the_process_says_that_it_is_alive(tmp_path: Path) -> None:
     stop.set()
     thread.join(10)
     assert not thread.is_alive()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_writer_that_died_ends_the_process_and_acknowledges_nothing(tmp_path: Path) -> None:
+    with receiving(unit_config(tmp_path)) as receiver, TinyScu(receiver.port) as scu:
+        assert scu.store(big(1)) == 0
+        receiver.check()
+        receiver.journal.note(lambda connection: 1 // 0)  # a fault of ours
+        wait_for(lambda: not receiver.journal.alive, "the writer died")
+        with pytest.raises(DatabaseError):
+            receiver.check()
+        assert scu.store(big(2)) == 0xA700
+    assert rows(tmp_path, "SELECT count(*) FROM instance") == [(1,)]
 
 
 def test_a_port_in_use_and_a_spool_in_use_stop_the_start_with_a_reason(tmp_path: Path) -> None:

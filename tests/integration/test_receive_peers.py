@@ -188,3 +188,9 @@ def test_the_test_modality_says_why_there_is_no_association(receiver: Receiver) 
         echo(**common, called_ae="OTHER", calling_ae="TEST")  # type: ignore[arg-type]
     with pytest.raises(LinkError, match="Connection refused"):
         echo(host="127.0.0.1", port=1, called_ae="APPLIANCE", calling_ae="TEST")
+
+
+def test_the_test_modality_says_at_which_file_the_connection_broke(tmp_path: Path) -> None:
+    files = [data.file("CT_small.dcm"), data.file("MR_small.dcm")]
+    with receiving(unit_config(tmp_path / "unit")) as receiver, pytest.raises(LinkError, match=r"at MR_small\.dcm"):
+        sent(receiver, files, lambda _: receiver.stop())
