@@ -7,6 +7,7 @@ so that the release before still runs on the database of the next one.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sqlite3
 from collections.abc import Iterator
@@ -27,26 +28,26 @@ def open_database(data: Path, *, read_only: bool = False) -> sqlite3.Connection:
     Use it in one thread. Write inside `with transaction(connection):`. Raises DatabaseError.
     """
     path = data / FILE_NAME
-    try:
-        connection = _connect(path, read_only)
-        if not read_only:
-            migrate(connection)
-    except (sqlite3.Error, OSError) as error:
-        raise DatabaseError(f"{path} can't be opened: {error}") from error
+    address = f"file:{_quoted(path)}?mode={'ro' if read_only else 'rwc'}"
+    with contextlib.ExitStack() as on_error:
+        try:
+            connection = sqlite3.connect(address, uri=True, timeout=_BUSY_SECONDS, isolation_level=None)
+            on_error.callback(connection.close)
+            _prepare(connection, read_only)
+            if not read_only:
+                migrate(connection)
+        except (sqlite3.Error, OSError) as error:
+            raise DatabaseError(f"{path} can't be opened: {error}") from error
+        on_error.pop_all()
     return connection
 
 
-def _connect(path: Path, read_only: bool) -> sqlite3.Connection:
-    mode = "ro" if read_only else "rwc"
-    connection = sqlite3.connect(
-        f"file:{_quoted(path)}?mode={mode}", uri=True, timeout=_BUSY_SECONDS, isolation_level=None
-    )
+def _prepare(connection: sqlite3.Connection, read_only: bool) -> None:
     connection.row_factory = sqlite3.Row
     if not read_only:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
-    return connection
 
 
 def _quoted(path: Path) -> str:
