@@ -15,6 +15,7 @@ from appliance.hub.credentials import Credential, accepts, parse_bearer
 from appliance.hub.index import sites
 from appliance.hub.index.database import Index
 from appliance.hub.intake import RevokedError, translated
+from appliance.hub.mistakes import where
 from appliance.hub.parts import PARTS
 from appliance.logs import get_logger
 from appliance.upload import server as tus
@@ -49,7 +50,7 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
         response = refusal(error.status, error.reason or "", headers=_allow(error))
     # The last line of defence: one request that meets a bug of ours is answered, logged, and disturbs no other.
     except Exception as error:  # noqa: BLE001
-        log.error("a request failed", exception=type(error).__name__, method=request.method, reason=str(error))
+        log.error("a request failed", exception=type(error).__name__, method=request.method, code=where(error))
         response = refusal(500, "The hub made a mistake; this request changed nothing")
     response.headers["Server"] = "appliance"
     if request.path.startswith("/v1/uploads"):

@@ -11,6 +11,7 @@ from appliance.errors import ApplianceError
 from appliance.hub.index import parcels
 from appliance.hub.index.parcels import Parcel
 from appliance.hub.ingest import Ingest
+from appliance.hub.mistakes import where
 from appliance.hub.parts import Parts
 from appliance.hub.store import Store
 from appliance.logs import get_logger
@@ -88,7 +89,7 @@ class Checking:
         _, last = self._paused.get(parcel.id, (0.0, _PAUSE_FIRST / 2))
         pause = min(2 * last, _PAUSE_LONGEST)
         self._paused[parcel.id] = (asyncio.get_running_loop().time() + pause, pause)
-        reason = error.message if isinstance(error, ApplianceError) else type(error).__name__
+        reason = error.message if isinstance(error, ApplianceError) else f"{type(error).__name__} at {where(error)}"
         log.error("a parcel could not be checked", parcel=parcel.id, site=parcel.site_id, reason=reason, seconds=pause)
 
     def close(self) -> None:

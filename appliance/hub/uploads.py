@@ -9,6 +9,7 @@ from typing import Final
 
 import sqlalchemy.exc
 from aiohttp import web
+from sqlalchemy import Connection
 
 from appliance.clock import now_ms
 from appliance.hub.access import CREDENTIAL, refusal
@@ -48,6 +49,8 @@ async def on_collection(request: web.Request) -> web.StreamResponse:
 def _location(request: web.Request, name: str) -> str:
     """Absolute, since known clients join a path to the collection's URL each in its own way."""
     path = f"{PATH}/{name}"
+    if "Host" not in request.headers:  # aiohttp would ask the network for our name
+        return path
     try:
         return str(request.url.origin().with_path(path))
     except ValueError:  # a Host header that is none
@@ -112,21 +115,23 @@ def _open_upload(parts: Parts, site: str, creation: tus.Creation) -> Parcel:
     """The upload of this parcel: the one that is there, or a new one. Two at once get the same."""
     digest = bytes.fromhex(creation.parcel) if creation.parcel else None
     known = _known(parts, site, digest)
-    if known is None or _is_void(known, creation):
-        _check_room(parts, site, creation)
-        name = secrets.token_hex(16)
-        parts.intake.make_file(name)
-        if not _write_row(parts, site, name, digest, creation, known):
-            parts.intake.remove_file(name)
-            return _open_upload(parts, site, creation)  # another request was first
-        if known:
-            parts.intake.remove_file(known.name)
-        with parts.index.read() as connection:
-            created = parcels.find(connection, site, name)
-        if created is None:
-            raise tus.not_found()
-        return created
-    return known
+    if known and not _is_void(known, creation):
+        return known
+    with parts.index.read() as connection:
+        _check_room(connection, parts, site, creation)
+    name = secrets.token_hex(16)
+    parts.intake.make_file(name)
+    try:
+        created = _write_row(parts, site, name, digest, creation, known)
+    except BaseException:
+        parts.intake.remove_file(name)
+        raise
+    if created is None:
+        parts.intake.remove_file(name)
+        return _open_upload(parts, site, creation)  # another request was first
+    if known:
+        parts.intake.remove_file(known.name)
+    return created
 
 
 def _known(parts: Parts, site: str, digest: bytes | None) -> Parcel | None:
@@ -144,29 +149,29 @@ def _is_void(known: Parcel, creation: tus.Creation) -> bool:
 
 def _write_row(
     parts: Parts, site: str, name: str, digest: bytes | None, creation: tus.Creation, known: Parcel | None
-) -> bool:
-    """False when another request changed what is known meanwhile."""
+) -> Parcel | None:
+    """The new upload; None when another request changed what is known meanwhile."""
     try:
         with parts.index.write() as connection:
+            latest = parcels.find_by_digest(connection, site, digest) if digest else None
+            if (latest and latest.name) != (known and known.name):
+                return None
+            _check_room(connection, parts, site, creation)
             if known is None:
                 parcels.create(connection, site, digest, _opening(name, creation))
-                return True
-            latest = parcels.find_by_digest(connection, site, known.digest or b"")
-            if latest is None or latest.name != known.name:
-                return False
-            parcels.reopen(connection, known.id, _opening(name, creation))
+            else:
+                parcels.reopen(connection, known.id, _opening(name, creation))
+            return parcels.find(connection, site, name)
     except sqlalchemy.exc.IntegrityError:
-        return False
-    return True
+        return None
 
 
 def _opening(name: str, creation: tus.Creation) -> parcels.Opening:
     return parcels.Opening(name, creation.length, int(creation.priority), creation.metadata, now_ms())
 
 
-def _check_room(parts: Parts, site: str, creation: tus.Creation) -> None:
-    with parts.index.read() as connection:
-        uploads, size = parcels.usage(connection, site)
+def _check_room(connection: Connection, parts: Parts, site: str, creation: tus.Creation) -> None:
+    uploads, size = parcels.usage(connection, site)
     tus.check_room(creation, tus.Usage(uploads, size, parts.intake.free_bytes()), parts.limits)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -168,6 +169,14 @@ def test_a_site_may_have_so_many_uploads_open_and_others_are_not_disturbed(tmp_p
         assert other.create(10, "cc" * 32).status == 201
         client.ask("DELETE", first.headers["location"])
         assert client.create(10, "cc" * 32).status == 201
+
+
+def test_a_ceiling_holds_also_when_many_ask_at_once(tmp_path: Path):
+    with running_hub(hub_config(tmp_path, uploads_max=3)) as hub:
+        with ThreadPoolExecutor(8) as threads:
+            statuses = list(threads.map(lambda n: hub.client().create(10, f"{n:064x}").status, range(8)))
+        assert sorted(statuses) == [201] * 3 + [429] * 5
+        assert len(list((hub.data / "uploads").iterdir())) == 3
 
 
 def test_a_site_may_have_so_many_bytes_open(tmp_path: Path):

@@ -312,6 +312,15 @@ def test_a_hostile_host_header_does_no_harm(client: Client):
         assert answer.status in {201, 400}
 
 
+def test_a_client_of_http_1_0_that_names_no_host_gets_a_path(client: Client):
+    head = f"POST /v1/uploads HTTP/1.0\r\nAuthorization: Bearer {client.secret}\r\n"
+    request = RawRequest(client.url, head + "Tus-Resumable: 1.0.0\r\nUpload-Length: 5\r\n\r\n")
+    answer = request.answer().decode()
+    request.close()
+    assert " 201 " in answer
+    assert "Location: /v1/uploads/" in answer
+
+
 def test_a_silent_peer_is_ended_and_its_upload_kept(tmp_path: Path):
     with running_hub(hub_config(tmp_path, silence_seconds=0.4)) as hub:
         client = hub.client()
