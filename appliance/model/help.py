@@ -16,10 +16,10 @@ from appliance.model.status import HUB_BUSY, HUB_FAULT, HUB_REFUSES, LineFacts
 
 _MINUTE: Final = 60_000
 _HOUR: Final = 60 * _MINUTE
-_BEAT_SILENT: Final = 30_000  # processes beat every few seconds
-_LINE_LONG_DOWN: Final = 12 * _HOUR
-_CLOCK_OFF: Final = 2 * _MINUTE
-_CLOCK_EARLIEST: Final = 1_767_225_600_000  # 2026-01-01: this software did not exist before
+BEAT_SILENT_MS: Final = 30_000  # processes beat every few seconds
+LINE_LONG_DOWN_MS: Final = 12 * _HOUR
+CLOCK_OFF_MS: Final = 2 * _MINUTE
+CLOCK_EARLIEST_MS: Final = 1_767_225_600_000  # 2026-01-01: this software did not exist before
 PROCESSES: Final = ("receive", "compress", "forward")
 
 
@@ -123,12 +123,12 @@ class BoxFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 def beats(last: int | None, now: int) -> bool:
     """True while a process is alive. After a clock jump it is right again with the next beat."""
-    return last is not None and abs(now - last) <= _BEAT_SILENT
+    return last is not None and abs(now - last) <= BEAT_SILENT_MS
 
 
 def clock_plausible(now: int) -> bool:
     """False when this machine believes in a time before this software was written."""
-    return now >= _CLOCK_EARLIEST
+    return now >= CLOCK_EARLIEST_MS
 
 
 def help_list(facts: BoxFacts, now: int) -> list[HelpItem]:
@@ -171,10 +171,10 @@ def _of_line(line: LineFacts, now: int) -> list[HelpItem]:
     items = []
     if line.problem in _OF_HUB:
         items.append(HelpItem(kind=_OF_HUB[line.problem], code=line.problem))
-    elif not line.up and line.since is not None and now - line.since > _LINE_LONG_DOWN:
+    elif not line.up and line.since is not None and now - line.since > LINE_LONG_DOWN_MS:
         items.append(HelpItem(kind=HelpKind.LINE_LONG_DOWN, at=line.since))
     offset = line.clock_offset_ms
-    if offset is not None and abs(offset) > _CLOCK_OFF and clock_plausible(now):
+    if offset is not None and abs(offset) > CLOCK_OFF_MS and clock_plausible(now):
         items.append(HelpItem(kind=HelpKind.CLOCK_DIFFERS, count=abs(offset) // 1000))
     return items
 

@@ -11,12 +11,12 @@ import msgspec
 from appliance import __version__
 from appliance.config import UnitConfig
 from appliance.errors import NotFoundError
+from appliance.model.help import BEAT_SILENT_MS
 from appliance.named_sql import NamedSql
 from appliance.store_forward.database import FILE_NAME, open_database
 
 _SQL = NamedSql("appliance.store_forward.sql", "status.sql")
 PROCESSES = ("receive", "compress", "forward", "web")
-SILENT_MS = 15_000  # a process that has not beaten for so long is dead or stuck
 
 
 class Process(msgspec.Struct, frozen=True, kw_only=True):
@@ -153,7 +153,7 @@ def read_processes(connection: sqlite3.Connection, now: int) -> tuple[Process, .
 
 def is_alive(beat_at: int, now: int) -> bool:
     """Whether a process that last beat at `beat_at` still runs. One from the future is from before a clock change."""
-    return abs(now - beat_at) <= SILENT_MS
+    return abs(now - beat_at) <= BEAT_SILENT_MS
 
 
 def read_disk(data: Path, reserve: int) -> Disk:

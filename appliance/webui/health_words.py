@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from typing import Final
 
 import msgspec
 
-from appliance.model.help import PROCESSES, BoxFacts, beats, clock_plausible
+from appliance.model.help import CLOCK_OFF_MS, PROCESSES, BoxFacts, beats, clock_plausible
 from appliance.model.status import HUB_BUSY, HUB_FAULT, HUB_REFUSES
 from appliance.webui.help_words import PROCESS_WORDS
 from appliance.webui.language import clock_time, duration, moment, percent, size
 from appliance.webui.names import clean
 from appliance.webui.say import _
-
-_CLOCK_SAME_MS: Final = 120_000
 
 
 class Check(msgspec.Struct, frozen=True):
@@ -77,7 +74,7 @@ def _clock(box: BoxFacts, now: int) -> Check:
     name, offset = _("Clock"), box.line.clock_offset_ms
     if not clock_plausible(now):
         return Check(name, _("wrong: %(time)s", time=moment(now, now)), "bad", "clock")
-    if offset is not None and abs(offset) > _CLOCK_SAME_MS:
+    if offset is not None and abs(offset) > CLOCK_OFF_MS:
         return Check(name, _("%(time)s away from the hub's", time=duration(abs(offset) / 1000)), "wait", "clock")
     return Check(name, clock_time(now), "good", "clock")
 

@@ -12,10 +12,11 @@ from support import rows
 
 from appliance.config import Storage, UnitConfig
 from appliance.errors import NotFoundError
+from appliance.model.help import BEAT_SILENT_MS
 from appliance.model.states import InstanceEvent
 from appliance.store_forward.database import open_database
 from appliance.store_forward.queue import move_instances
-from appliance.store_forward.status import SILENT_MS, Status, is_alive, newest_files, read_status
+from appliance.store_forward.status import Status, is_alive, newest_files, read_status
 
 NOW = 1_790_000_000_000
 
@@ -84,15 +85,15 @@ def test_what_waits_for_a_person_is_counted(config: UnitConfig, connection: sqli
 
 def test_a_process_is_alive_while_it_beats(config: UnitConfig, connection: sqlite3.Connection) -> None:
     rows.add_process(connection, "receive", beat_at=NOW - 1000, status="2 associations")
-    rows.add_process(connection, "forward", beat_at=NOW - SILENT_MS - 1)
+    rows.add_process(connection, "forward", beat_at=NOW - BEAT_SILENT_MS - 1)
     found = {process.name: process for process in read_status(config, NOW).processes}
     assert (found["receive"].alive, found["receive"].status) == (True, "2 associations")
     assert not found["forward"].alive
 
 
 def test_a_beat_from_long_before_or_after_now_is_no_life() -> None:
-    assert is_alive(NOW - SILENT_MS, NOW)
-    assert not is_alive(NOW + SILENT_MS + 1, NOW)  # the clock was set back, and the process did not beat since
+    assert is_alive(NOW - BEAT_SILENT_MS, NOW)
+    assert not is_alive(NOW + BEAT_SILENT_MS + 1, NOW)  # the clock was set back, and the process did not beat since
 
 
 def test_the_line_is_as_forward_measured_it(config: UnitConfig, connection: sqlite3.Connection) -> None:
