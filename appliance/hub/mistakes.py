@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def where(error: BaseException) -> str:
-    """The last place in this package on the way to the error: `uploads.py:88`. Its message may hold data; it stays out."""
+    """The last place in this package on the way to the error: `uploads.py:88`. Not its message, which may hold data."""
     frames = traceback.extract_tb(error.__traceback__)
     ours = [frame for frame in frames if "appliance" in Path(frame.filename).parts] or frames
     return f"{Path(ours[-1].filename).name}:{ours[-1].lineno}" if ours else ""
