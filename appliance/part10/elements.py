@@ -18,6 +18,14 @@ _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _LONG_VRS: Final = frozenset(
     {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
 )
+_VR_NAMES: Final = {
+    name.encode(): name
+    for name in (
+        "AE AS AT CS DA DS DT FD FL IS LO LT OB OD OF OL OV OW PN SH SL SQ SS ST SV TM UC UI UL UN UR US UT UV"
+    ).split()
+}
+# Tag and 32-bit length; 32-bit length; 16-bit length. Ready made: this runs for each element of each instance received.
+_LITTLE, _BIG = (tuple(struct.Struct(order + form) for form in ("HHL", "L", "H")) for order in "<>")
 _DEEPEST: Final = 64  # real objects nest under ten deep
 ELEMENTS_MAX: Final = 5_000_000  # an enhanced multi-frame object of 20,000 frames has about 3 million
 
@@ -83,18 +91,23 @@ class _Walker:
         self._left -= 1
         if self._left < 0:
             raise DicomError("The data set has more elements than any real one")
-        order = encoding.byte_order
+        whole, long, short = _BIG if encoding.big else _LITTLE
         head = self._read(8)
-        group, element = struct.unpack_from(order + "HH", head)
+        group, element, length = whole.unpack(head)
         tag = group << 16 | element
         if not encoding.explicit or group == 0xFFFE:
-            return tag, "", struct.unpack_from(order + "L", head, 4)[0]
+            return tag, "", length
         vr = head[4:6]
+        name = _VR_NAMES.get(vr) or self._unlisted(vr)
+        if vr in _LONG_VRS:
+            return tag, name, long.unpack(self._read(4))[0]
+        return tag, name, short.unpack_from(head, 6)[0]
+
+    def _unlisted(self, vr: bytes) -> str:
+        """The name of a value representation that this release does not know."""
         if not _is_vr(vr):
             raise DicomError(f"The element at byte {self._at - 8} names no value representation")
-        if vr in _LONG_VRS:
-            return tag, vr.decode("ascii"), struct.unpack(order + "L", self._read(4))[0]
-        return tag, vr.decode("ascii"), struct.unpack_from(order + "H", head, 6)[0]
+        return vr.decode("ascii")
 
     @staticmethod
     def _item_encoding(vr: str, encoding: Encoding) -> Encoding:

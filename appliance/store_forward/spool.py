@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from appliance.errors import ApplianceError, DiskFullError, SpoolError, TooLargeError
+from appliance.errors import ApplianceError, DicomError, DiskFullError, SpoolError, TooLargeError
 from appliance.model.identity import InstanceIdentity
 from appliance.part10.identity import read_identity
 from appliance.part10.meta import FileMeta, encode_prefix
@@ -55,16 +55,6 @@ class Sealed:
     path: Path
     digest: bytes
     size: int
-
-
-class _Head(io.BytesIO):
-    """The first bytes of a longer stream; to read past them is an error of its own, not the end of the data set."""
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        data = super().read(size)
-        if size is None or len(data) < size:
-            raise EOFError
-        return data
 
 
 class Incoming:
@@ -125,14 +115,15 @@ class Incoming:
 
     def identity(self) -> InstanceIdentity:
         """Who and what this is. Raises DicomError when it can't be told; the file stays until `discard`."""
-        syntax = self._meta.transfer_syntax_uid
+        syntax, head = self._meta.transfer_syntax_uid, io.BytesIO(self._head)
         if self._size <= len(self._head):
-            return read_identity(io.BytesIO(self._head), syntax, self._size)
-        try:
-            return read_identity(_Head(self._head), syntax, self._size)
-        except EOFError:
-            with self._reopened() as stream:
-                return read_identity(stream, syntax, self._size)
+            return read_identity(head, syntax, self._size)
+        with contextlib.suppress(DicomError):
+            identity = read_identity(head, syntax, self._size)
+            if head.tell() < len(self._head):  # else it may have met the end of the head and not of the data set
+                return identity
+        with self._reopened() as stream:
+            return read_identity(stream, syntax, self._size)
 
     def _reopened(self) -> BinaryIO:
         try:
