@@ -12,12 +12,14 @@ from support import data
 from support.certificates import make_certificate
 from support.receiving import receiving, rows, unit_config
 
+from appliance import logs
 from appliance.cli import cli
 from appliance.store_forward.receive import Receiver
 
 
 @pytest.fixture
 def receiver(tmp_path: Path) -> Iterator[Receiver]:
+    logs.configure("receive")  # to standard error, and not into what the command prints
     certificate, key = make_certificate(tmp_path)
     tls = {"tls_certificate": str(certificate), "tls_key": str(key)}
     with receiving(unit_config(tmp_path / "data", **tls)) as started:
