@@ -38,6 +38,29 @@ class NoMore(_Message, frozen=True, kw_only=True, tag=True):
     """To the worker: there is no further one."""
 
 
+class Start(_Message, frozen=True, kw_only=True, tag=True):
+    """To the nursery: make a worker; its end of a socket pair is beside it. Answered by Started."""
+
+
+class Started(_Message, frozen=True, kw_only=True, tag=True):
+    """From the nursery."""
+
+    pid: int
+
+
+class Reap(_Message, frozen=True, kw_only=True, tag=True):
+    """To the nursery: end this worker, unless it has ended; how did it? Answered by Reaped."""
+
+    pid: int
+
+
+class Reaped(_Message, frozen=True, kw_only=True, tag=True):
+    """From the nursery: the exit code, or the signal's number below zero; and its peak resident memory."""
+
+    code: int
+    peak_bytes: int
+
+
 class Ready(_Message, frozen=True, kw_only=True, tag=True):
     """From the worker: it stands in its sandbox and takes a job. `landlock`: the kernel's version, 0 without."""
 
@@ -64,7 +87,7 @@ class Failed(_Message, frozen=True, kw_only=True, tag=True):
     reason: str
 
 
-Message: TypeAlias = Job | Item | NoMore | Ready | Ask | Done | Failed
+Message: TypeAlias = Start | Started | Reap | Reaped | Job | Item | NoMore | Ready | Ask | Done | Failed
 _DECODER: Final = msgspec.msgpack.Decoder(Message)
 
 

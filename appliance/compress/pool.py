@@ -33,7 +33,7 @@ from appliance.compress.faults import (
     ParcelTooLargeError,
     PoolClosedError,
 )
-from appliance.compress.lending import Lender
+from appliance.compress.nursery import Nursery
 from appliance.compress.parcel import NO_DICTIONARY, PREAMBLE_BYTES, TRAILER_BYTES, Preamble, read_preamble
 from appliance.compress.read import ParcelFacts
 from appliance.compress.takers import Comparison, DifferentError, Files, Nothing
@@ -59,8 +59,8 @@ class WorkerPool:
     def __init__(self, limits: Compress, *, jobs: str = JOBS) -> None:
         self._limits = limits
         self._patience = Patience(limits.cpu_seconds, limits.wall_seconds)
-        self._workers = Lender(jobs, limits.memory_bytes)
-        self._archivists = Lender(ARCHIVE_JOBS, limits.memory_bytes)
+        self._workers = Nursery(jobs, limits.memory_bytes)
+        self._archivists = Nursery(ARCHIVE_JOBS, limits.memory_bytes)
 
     def __enter__(self) -> WorkerPool:
         return self
@@ -73,6 +73,11 @@ class WorkerPool:
     def prepare(self) -> None:
         """Begins to start a worker, so that the first job need not wait for it."""
         self._workers.prepare()
+
+    @property
+    def peak_bytes(self) -> int:
+        """The most memory that any worker which has ended had resident."""
+        return max(self._workers.peak_bytes, self._archivists.peak_bytes)
 
     def close(self) -> None:
         """Ends all workers at once; calls that wait for one raise PoolClosedError."""
@@ -181,7 +186,7 @@ class WorkerPool:
     def _transcode(self, source: BinaryIO, target: BinaryIO) -> bytes | None:
         """None too when a worker dies on it or the way back gives other bytes."""
         try:
-            with self._archivists.lend(throw_away=False) as worker:
+            with self._archivists.lend() as worker:
                 recipe = drive_transcode(worker, (source, target), self._limits.memory_bytes, self._patience)
             if recipe is None:
                 return None
@@ -196,7 +201,7 @@ class WorkerPool:
         return recipe if digest == _digest_from(source, offset) else None
 
     def _restore(self, source: BinaryIO, recipe: bytes, taker: Taker) -> bytes:
-        with self._archivists.lend(throw_away=False) as worker:
+        with self._archivists.lend() as worker:
             return drive_restore(worker, source, recipe, _RESTORED_MAX, self._patience, taker)
 
     def _write(
@@ -214,7 +219,7 @@ class WorkerPool:
         try:
             with (
                 tempfile.TemporaryFile(dir=Path(out.name).parent) as scratch,
-                self._workers.lend(throw_away=_are_plain(sources)) as worker,
+                self._workers.lend() as worker,
             ):
                 drive = PackDrive(worker, sources, self._patience)
                 return drive.run(request, (out, scratch), dictionary)
@@ -236,7 +241,7 @@ class WorkerPool:
         taker = Comparison(packed)
         try:
             digest = _checked_frame(file, dictionary)
-            with self._workers.lend(throw_away=_are_plain(packed)) as worker:
+            with self._workers.lend() as worker:
                 facts, digests = drive_unpack(
                     worker, file, dictionary, sum(s.bytes for s in packed), self._patience, taker
                 )
@@ -248,7 +253,7 @@ class WorkerPool:
         return digest, taker.kept
 
     def _unpack(self, file: BinaryIO, dictionary: bytes | None, restored_bytes_max: int, taker: Files) -> ParcelFacts:
-        with _as_parcel_faults(self._workers), self._workers.lend(throw_away=True) as worker:
+        with _as_parcel_faults(self._workers), self._workers.lend() as worker:
             facts, digests = drive_unpack(worker, file, dictionary, restored_bytes_max, self._patience, taker)
         if digests != facts.digests:
             raise InstanceMismatchError
@@ -263,7 +268,7 @@ _PARCEL_FAULTS: Final = {"format": ParcelError, "too large": ParcelTooLargeError
 
 
 @contextmanager
-def _as_parcel_faults(workers: Lender) -> Iterator[None]:
+def _as_parcel_faults(workers: Nursery) -> Iterator[None]:
     """A worker that is lost or gives up says something about the parcel that it was given."""
     try:
         yield
@@ -288,11 +293,6 @@ def _digests(file: BinaryIO) -> tuple[bytes, bool]:
     trailer = file.read(TRAILER_BYTES)
     whole.update(trailer)
     return whole.digest(), trailer == before
-
-
-def _are_plain(sources: Sequence[Source]) -> bool:
-    """These are packed by workers that no other instance was near, so that none can make them fail."""
-    return all(source.plain for source in sources)
 
 
 def _checked_frame(file: BinaryIO, dictionary: bytes | None) -> bytes:

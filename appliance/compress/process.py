@@ -1,13 +1,10 @@
-"""One worker process, seen from the pool: started, talked to with deadlines, ended."""
+"""One worker process, seen from the pool: talked to with deadlines, and ended."""
 
 from __future__ import annotations
 
 import os
 import select
 import signal
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from typing import Final
@@ -19,47 +16,22 @@ from appliance.compress.channel import Channel, Failed, Message, Ready
 from appliance.compress.faults import WorkerLostError
 from appliance.errors import SandboxError
 
-_START_SECONDS: Final = 60.0  # a Raspberry Pi with a cold cache takes under 10
+_START_SECONDS: Final = 60.0
 _READ: Final = 1 << 20
 
 
 class WorkerProcess:
-    """Starts on construction. Not thread-safe. Raises SandboxError when the walls can't be put up."""
+    """Not thread-safe. `reap(pid)` ends it and gives its exit code.
 
-    def __init__(self, jobs: str, memory_bytes: int) -> None:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                [
-                    sys.executable,
-                    "-P",
-                    "-B",
-                    "-m",
-                    "appliance.compress.worker",
-                    jobs,
-                    str(theirs.fileno()),
-                    str(memory_bytes),
-                ],
-                pass_fds=[theirs.fileno()],
-                env=_environment(),
-                cwd="/",
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,  # a library's complaint may quote a data set
-            )
-        self._channel = Channel(ours)
-        self.jobs_done = 0
+    Raises SandboxError when the walls can't be put up.
+    """
+
+    def __init__(self, pid: int, channel: Channel, reap: Callable[[int], int]) -> None:
+        self.pid = pid
+        self._channel = channel
+        self._reap = reap
+        self._code: int | None = None
         self.landlock = self._await_ready()
-
-    @property
-    def pid(self) -> int:
-        """Process id."""
-        return self._process.pid
-
-    @property
-    def is_alive(self) -> bool:
-        """Whether it still runs."""
-        return self._process.poll() is None
 
     def send(self, message: Message, descriptors: tuple[int, ...] = ()) -> None:
         """Raises WorkerLostError."""
@@ -103,15 +75,12 @@ class WorkerProcess:
         except OSError:
             raise self._lost() from None
 
-    def kill(self) -> None:
-        """Kills it; the thread that works with it finds out by itself."""
-        self._process.kill()
-
-    def end(self) -> None:
-        """Kills it and waits for its end."""
-        self._process.kill()
-        self._process.wait()
-        self._channel.close()
+    def end(self) -> int:
+        """Kills it, unless it has ended, and returns how it ended: an exit code, or a signal's number below zero."""
+        if self._code is None:
+            self._code = self._reap(self.pid)
+            self._channel.close()
+        return self._code
 
     def _wait(self, descriptors: list[int], deadline: float) -> list[int]:
         poll = select.poll()
@@ -129,7 +98,6 @@ class WorkerProcess:
         try:
             message = self.receive(time.monotonic() + _START_SECONDS)
         except WorkerLostError as error:
-            self.end()
             raise SandboxError(f"A worker process did not start: {error}") from None
         if not isinstance(message, Ready):
             self.end()
@@ -138,21 +106,5 @@ class WorkerProcess:
 
     def _lost(self) -> WorkerLostError:
         """It closed its socket: why did it end?"""
-        try:
-            code = self._process.wait(5)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            code = self._process.wait()
+        code = self.end()
         return WorkerLostError(f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}")
-
-
-def _environment() -> dict[str, str]:
-    """One thread a worker: numpy's would cost address space, and the sandbox allows none."""
-    path = os.pathsep.join(entry for entry in sys.path if entry)
-    return {
-        "PYTHONPATH": path,
-        "OPENBLAS_NUM_THREADS": "1",
-        "OMP_NUM_THREADS": "1",
-        "PYTHONHASHSEED": "0",
-        "LC_ALL": "C.UTF-8",
-    }

@@ -56,15 +56,12 @@ _OWN_PROCESS_ONLY: Final = "tgkill"
 _FILE_RIGHTS: Final = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 4: (1 << 15) - 1, 5: (1 << 16) - 1}
 
 
-def enter(memory_bytes: int) -> int:
-    """Puts the walls up around this process; there is no way back. Returns the version of Landlock, 0 without.
+def enter(memory_bytes: int, parent: int) -> int:
+    """Puts the walls up around this child of `parent`; there is no way back.
 
-    Every module that will be needed must be imported before. Raises SandboxError.
+    Returns the version of Landlock, 0 without. Every module that will be needed must be imported before. Raises SandboxError.
     """
-    parent = os.getppid()
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(0)
+    die_with_parent(parent)
     _prctl(_PR_SET_DUMPABLE, 0)
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
     _limit(resource.RLIMIT_AS, memory_bytes)
@@ -77,6 +74,13 @@ def enter(memory_bytes: int) -> int:
     landlock = _landlock()
     _seccomp(library)
     return landlock
+
+
+def die_with_parent(parent: int) -> None:
+    """The kernel kills this process when the thread of `parent` that made it ends; at once when it has already."""
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(0)
 
 
 def limit_cpu(pid: int, seconds: float) -> None:

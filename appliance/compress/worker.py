@@ -1,19 +1,23 @@
-"""A worker process: `python -m appliance.compress.worker MODULE DESCRIPTOR MEMORY_BYTES`, started by the pool alone.
+"""The nursery and its workers: `python -m appliance.compress.worker MODULE DESCRIPTOR MEMORY_BYTES PARENT`.
 
-It imports what it will need, puts up the walls, and does the jobs that come over its socket until that closes.
+Started by the pool alone. It imports what jobs need, once, and then forks a worker for each job: a process that puts
+up the walls, does the one job that comes over its socket, and is never used again.
 """
 
 from __future__ import annotations
 
 import errno
+import gc
 import importlib
 import os
+import signal
 import socket
 import sys
+from contextlib import suppress
 from typing import Final, cast
 
 from appliance.compress import sandbox
-from appliance.compress.channel import Channel, Done, Failed, Job, Ready, pack_value
+from appliance.compress.channel import Channel, Done, Failed, Job, Ready, Reap, Reaped, Start, Started, pack_value
 from appliance.compress.codecs.base import CodecError
 from appliance.compress.faults import ParcelTooLargeError
 from appliance.compress.session import JobModule, PoolGoneError, Session
@@ -24,29 +28,48 @@ _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 def main(arguments: list[str]) -> int:
-    """Returns the exit code: 0 when the pool closed the socket, 2 when there is no sandbox."""
+    """The nursery: makes workers until the pool closes the socket. It touches no foreign byte itself."""
     module = cast(JobModule, importlib.import_module(arguments[0]))
-    channel = Channel(socket.socket(fileno=int(arguments[1])))
+    pool = Channel(socket.socket(fileno=int(arguments[1])))
+    memory_bytes = int(arguments[2])
+    sandbox.die_with_parent(int(arguments[3]))
+    gc.freeze()  # what is loaded by now is shared with every worker, and stays so
+    while received := pool.receive():
+        message, descriptors = received
+        if isinstance(message, Start):
+            pool.send(Started(pid=_start(module, pool, descriptors[0], memory_bytes)))
+        elif isinstance(message, Reap):
+            os.kill(message.pid, signal.SIGKILL)  # one that is on its way out keeps the end that it has
+            _, status, usage = os.wait4(message.pid, 0)
+            pool.send(Reaped(code=os.waitstatus_to_exitcode(status), peak_bytes=usage.ru_maxrss << 10))
+    return 0
+
+
+def _start(module: JobModule, pool: Channel, descriptor: int, memory_bytes: int) -> int:
+    """Makes a worker; returns its process id, and in the worker itself never returns."""
+    nursery = os.getpid()
+    pid = os.fork()
+    if pid == 0:
+        pool.close()
+        os._exit(work(module, Channel(socket.socket(fileno=descriptor)), memory_bytes, nursery))
+    os.close(descriptor)
+    return pid
+
+
+def work(module: JobModule, channel: Channel, memory_bytes: int, parent: int) -> int:
+    """The worker: puts up the walls and does one job. The exit code: 0, or 2 when there is no sandbox."""
     try:
-        landlock = sandbox.enter(int(arguments[2]))
+        landlock = sandbox.enter(memory_bytes, parent)
     except ApplianceError as error:
         channel.send(Failed(fault="sandbox", reason=error.message))
         return 2
     channel.send(Ready(landlock=landlock))
-    try:
-        serve(channel, module)
-    except (PoolGoneError, ConnectionError):
-        return 0
+    with suppress(PoolGoneError, ConnectionError):
+        received = channel.receive()
+        if received and isinstance(received[0], Job):
+            channel.send(_answer(channel, module, received[0], received[1]))
+            channel.receive()  # the pool ends us
     return 0
-
-
-def serve(channel: Channel, module: JobModule) -> None:
-    """Does one job after the other."""
-    while received := channel.receive():
-        message, descriptors = received
-        if not isinstance(message, Job):
-            raise PoolGoneError
-        channel.send(_answer(channel, module, message, descriptors))
 
 
 def _answer(channel: Channel, module: JobModule, job: Job, descriptors: list[int]) -> Done | Failed:

@@ -25,6 +25,7 @@ from appliance.compress.faults import (
     PoolClosedError,
     refusal_of,
 )
+from appliance.compress.nursery import Nursery
 from appliance.compress.pool import WorkerPool
 from appliance.compress.process import WorkerProcess
 from appliance.compress.values import Source
@@ -143,9 +144,10 @@ def test_a_decoder_that_fails_at_the_unit_is_found_before_the_parcel_is_queued(
 
 @pytest.fixture
 def worker() -> Iterator[WorkerProcess]:
-    started = WorkerProcess("appliance.compress.jobs", 512 << 20)
-    yield started
-    started.end()
+    nursery = Nursery("appliance.compress.jobs", 512 << 20)
+    with nursery.lend() as started:
+        yield started
+    nursery.close()
 
 
 def status_of(pid: int) -> dict[str, str]:
@@ -197,10 +199,10 @@ def run_python(script: str) -> subprocess.CompletedProcess[str]:
 def test_workers_die_with_the_pool_even_when_it_is_killed() -> None:
     script = """
         import os, signal
-        from appliance.compress.process import WorkerProcess
-        worker = WorkerProcess("appliance.compress.jobs", 512 << 20)
-        print(worker.pid, flush=True)
-        os.kill(os.getpid(), signal.SIGKILL)
+        from appliance.compress.nursery import Nursery
+        with Nursery("appliance.compress.jobs", 512 << 20).lend() as worker:
+            print(worker.pid, flush=True)
+            os.kill(os.getpid(), signal.SIGKILL)
     """
     done = run_python(script)
     assert done.returncode == -signal.SIGKILL
@@ -213,7 +215,7 @@ def test_workers_die_with_the_pool_even_when_it_is_killed() -> None:
 
 def test_a_missing_libseccomp_is_said_and_nothing_is_packed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     script = """
-        import ctypes, sys
+        import ctypes, os
         real = ctypes.CDLL
         def without(name, *args, **kwargs):
             if name and "seccomp" in str(name):
@@ -223,7 +225,7 @@ def test_a_missing_libseccomp_is_said_and_nothing_is_packed(monkeypatch: pytest.
         from appliance.compress import sandbox
         from appliance.errors import SandboxError
         try:
-            sandbox.enter(1 << 30)
+            sandbox.enter(1 << 30, os.getppid())
         except SandboxError as error:
             print(error.message, "|", error.hint)
     """
@@ -250,9 +252,9 @@ def test_closing_the_pool_ends_a_job_at_once(tmp_path: Path) -> None:
 
     thread = threading.Thread(target=pack)
     thread.start()
-    while not pool._workers._lent:
+    while not list(tmp_path.glob("*.part")):
         time.sleep(0.01)
-    time.sleep(0.3)
+    time.sleep(1.0)
     started = time.monotonic()
     pool.close()
     thread.join(10)
