@@ -198,7 +198,7 @@ class MiniSystem:
         parcels = "SELECT state, refusal, count(*) AS count FROM parcel GROUP BY state, refusal"
         lines = [f"instances {tuple(row)}" for row in self.rows(query)]
         lines += [f"parcels {tuple(row)}" for row in self.rows(parcels)]
-        return lines + [f"{name}: {self.last_log(name)}" for name in self.running]
+        return lines + self.ended() + [f"{name}: {self.last_log(name)}" for name in self.running]
 
     # ------------------------------------------------------------ end
 
