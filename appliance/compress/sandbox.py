@@ -59,7 +59,8 @@ _FILE_RIGHTS: Final = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 4: 
 def enter(memory_bytes: int, parent: int) -> int:
     """Puts the walls up around this child of `parent`; there is no way back.
 
-    Returns the version of Landlock, 0 without. Every module that will be needed must be imported before. Raises SandboxError.
+    Returns the version of Landlock, 0 without. Every module that will be needed must be imported before. Raises
+    SandboxError.
     """
     die_with_parent(parent)
     _prctl(_PR_SET_DUMPABLE, 0)

@@ -213,6 +213,15 @@ def test_workers_die_with_the_pool_even_when_it_is_killed() -> None:
         time.sleep(0.01)
 
 
+def test_a_nursery_that_was_killed_is_replaced(tmp_path: Path) -> None:
+    with WorkerPool(LIMITS) as pool:
+        pool.pack(sources(tmp_path, GOOD), CONTEXT, None, tmp_path / "a.parcel")
+        nursery = pool._workers._process
+        assert nursery
+        os.kill(nursery._process.pid, signal.SIGKILL)
+        assert pool.pack(sources(tmp_path, GOOD), CONTEXT, None, tmp_path / "b.parcel").instances == 1
+
+
 def test_a_missing_libseccomp_is_said_and_nothing_is_packed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     script = """
         import ctypes, os

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import data
 
 from appliance.compress.codecs import BY_ID, CODECS, PLAIN, decode_block, encode_block
 from appliance.compress.codecs.base import Codec, CodecError
@@ -79,6 +82,14 @@ def test_numbers_of_codecs_never_change() -> None:
     # They stand in parcels that are under way and in docs/protocol.md.
     names = {0: "plain", 1: "zstd", 2: "jpeg2000", 3: "jpeg2000-ranked"}
     assert {number: codec.name for number, codec in BY_ID.items()} == names
+
+
+def test_the_protocol_names_every_codec_by_its_number() -> None:
+    text = (data.CHECKOUT / "docs" / "protocol.md").read_text("utf-8")
+    table = text[text.index("### Codecs") :]
+    assert dict(re.findall(r"^\| (\d+) \| ([\w-]+) \|", table, re.MULTILINE)) == {
+        str(number): codec.name for number, codec in BY_ID.items()
+    }
 
 
 def test_smooth_sixteen_bit_images_go_as_jpeg_2000() -> None:
