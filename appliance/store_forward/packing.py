@@ -148,7 +148,8 @@ class Packing:
     def _line(self) -> Line:
         """As it was within the last second: after a long outage there are many studies to add up."""
         if time.monotonic() >= self._line_until:
-            self._known_line = Line(**dict(self._db.execute(_SQL["line"]).fetchone()))
+            row = self._db.execute(_SQL["line"]).fetchone()
+            self._known_line = Line(parcels=row["parcels"], bytes=row["bytes"], up=bool(row["up"]))
             self._line_until = time.monotonic() + _LINE_SECONDS
         return self._known_line
 
@@ -163,12 +164,15 @@ class Packing:
         return [row for row in rows if _is_plain(row) == _is_plain(rows[0])]
 
     def _lingers(self, study: sqlite3.Row, rows: Sequence[sqlite3.Row], line: Line) -> bool:
+        header = self._db.execute(_SQL["latest_header"], {"series_id": rows[0]["series_id"]}).fetchone()
+        header_bytes = zstandard.frame_content_size(header["header"]) if header else 0
         waiting = Waiting(
             priority=Priority(study["priority"]),
             last_received_at=study["last_received_at"],
             oldest_received_at=min(row["received_at"] for row in rows),
             instances=len(rows),
-            bytes=sum(row["bytes"] for row in rows),
+            bytes=sum(max(0, row["bytes"] - header_bytes) for row in rows),
+            header_awaited=header is not None and header["acknowledged_at"] is None,
         )
         limits = self._config.compress
         return lingers(
@@ -248,6 +252,7 @@ class Packing:
             "file": batch.out.name,
             "now": now,
         }
+        self._line_until = 0.0  # it has one more now
         parcel_id = self._db.execute(_SQL["add_parcel"], parcel).lastrowid
         self._db.execute(_SQL["put_into_parcel"], {"ids": json.dumps(ids), "parcel_id": parcel_id})
         move_instances(self._db, ids, InstanceEvent.PACK)

@@ -18,13 +18,21 @@ ORDER BY series_id, id
 LIMIT :limit
 
 -- name: line
--- Parcels that wait for the line, and the bytes of them that the hub lacks.
-SELECT coalesce(sum(to_send), 0) AS parcels, coalesce(sum(to_send_bytes), 0) AS bytes FROM study WHERE to_send > 0
+-- Parcels that wait for the line, the bytes of them that the hub lacks, and whether the line is up.
+SELECT coalesce(sum(to_send), 0) AS parcels, coalesce(sum(to_send_bytes), 0) AS bytes,
+    coalesce((SELECT up FROM link WHERE id = 1), 0) AS up
+FROM study WHERE to_send > 0
 
 -- name: dictionary
 -- The latest header of the series that the hub is known to hold.
 SELECT header FROM dictionary
 WHERE series_id = :series_id AND acknowledged_at IS NOT NULL AND withdrawn_at IS NULL
+ORDER BY id DESC LIMIT 1
+
+-- name: latest_header
+-- Of a series the header that was put into a parcel last to serve as a dictionary, and when the hub said it holds it.
+SELECT header, acknowledged_at FROM dictionary
+WHERE series_id = :series_id AND withdrawn_at IS NULL
 ORDER BY id DESC LIMIT 1
 
 -- name: has_dictionary

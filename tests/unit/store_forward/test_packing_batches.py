@@ -46,6 +46,18 @@ def test_nothing_waits_for_company_while_the_line_is_free() -> None:
     assert not linger(waiting(), IDLE)
 
 
+def test_until_the_hub_confirms_a_header_of_the_series_one_parcel_on_the_line_is_enough_to_wait_for_more() -> None:
+    assert linger(waiting(header_awaited=True), IDLE)
+    assert not linger(waiting(header_awaited=True), Line(parcels=0, bytes=0))
+
+
+def test_while_the_line_is_down_only_the_end_of_the_sending_or_a_full_parcel_ends_the_wait() -> None:
+    down = Line(parcels=BUSY_LINE_PARCELS, bytes=10, up=False)
+    assert linger(waiting(oldest_received_at=NOW - LINGER_MS_MAX), down)
+    assert not linger(waiting(last_received_at=NOW - 1000), down)
+    assert not linger(waiting(bytes=1_000_000), down)
+
+
 @given(jump=st.integers(-(10**12), 10**12))
 def test_a_clock_that_jumps_never_makes_an_instance_wait_longer_than_the_limit(jump: int) -> None:
     if linger(waiting(), now=NOW + jump):
