@@ -253,7 +253,7 @@ def _weaken_sqlite(level: str) -> None:
     def weak_connect(*arguments: Any, **options: Any) -> sqlite3.Connection:
         return connect(*arguments, **{"factory": Weak, **options})
 
-    sqlite3.connect = weak_connect  # type: ignore[assignment]
+    sqlite3.connect = sqlite3.dbapi2.connect = weak_connect  # type: ignore[assignment]  # SQLAlchemy takes the second
 
 
 def _eight_files_a_directory() -> None:
