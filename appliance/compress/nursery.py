@@ -87,6 +87,11 @@ class Nursery:
         """Whether `close` was called."""
         return self._closed.is_set()
 
+    def raise_if_closed(self) -> None:
+        """Raises PoolClosedError: then what a worker did means nothing."""
+        if self.closed:
+            raise PoolClosedError
+
     def prepare(self) -> None:
         """Begins to load what workers need, so that the first job need not wait for it."""
         with self._lock:

@@ -8,11 +8,12 @@ preamble or a manifest claims is checked against the file's size and the ceiling
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Annotated, Final
+from typing import Annotated, BinaryIO, Final
 
 import msgspec
 from msgspec import Meta
@@ -74,6 +75,11 @@ def read_preamble(data: bytes, file_bytes: int) -> Preamble:
     if not 0 < manifest <= min(MANIFEST_MAX, head_raw):
         raise ParcelError("The parcel claims an impossible manifest")
     return preamble
+
+
+def preamble_of(file: BinaryIO) -> Preamble:
+    """The preamble of a parcel's file. Raises ParcelError."""
+    return read_preamble(os.pread(file.fileno(), PREAMBLE_BYTES, 0), os.fstat(file.fileno()).st_size)
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):

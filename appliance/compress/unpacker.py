@@ -1,0 +1,96 @@
+"""Restores the instances of a parcel that came from elsewhere."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from appliance.compress.digests import parcel_digests
+from appliance.compress.drive import DRIVE_FAULTS, JobFailedError, Patience, drive_unpack
+from appliance.compress.faults import DamagedParcelError, InstanceMismatchError, ParcelTooLargeError, PoolClosedError
+from appliance.compress.nursery import Nursery
+from appliance.compress.parcel import NO_DICTIONARY, Preamble, preamble_of
+from appliance.compress.read import ParcelFacts
+from appliance.compress.takers import Files
+from appliance.compress.values import RestoredParcel
+from appliance.config import Compress
+from appliance.errors import ParcelError, UnknownDictionaryError
+from appliance.model.priority import Priority
+
+_PARCEL_FAULTS: Final = {"format": ParcelError, "too large": ParcelTooLargeError}
+
+
+class Unpacker:
+    """The pool's way from a parcel to files. Thread-safe."""
+
+    def __init__(self, nursery: Nursery, limits: Compress) -> None:
+        self._nursery = nursery
+        self._patience = Patience(limits.cpu_seconds, limits.wall_seconds)
+
+    def unpack(
+        self,
+        parcel: Path,
+        dictionaries: Callable[[bytes], bytes | None],
+        into: Path,
+        *,
+        restored_bytes_max: int,
+    ) -> RestoredParcel:
+        """See `WorkerPool.unpack`."""
+        with parcel.open("rb") as file:
+            digest, sealed = parcel_digests(file)
+            if not sealed:
+                raise DamagedParcelError
+            preamble = preamble_of(file)
+            taker = Files(into)
+            try:
+                facts = self._unpack(file, _resolved(preamble, dictionaries), restored_bytes_max, taker)
+                priority = _priority(facts.priority)
+            except BaseException:
+                taker.remove_all()
+                raise
+        return RestoredParcel(
+            digest=digest,
+            study_instance_uid=facts.study,
+            site=facts.site,
+            priority=priority,
+            instances=tuple(taker.restored),
+        )
+
+    def _unpack(self, file: BinaryIO, dictionary: bytes | None, restored_bytes_max: int, taker: Files) -> ParcelFacts:
+        with _as_parcel_faults(self._nursery), self._nursery.lend() as worker:
+            facts, digests = drive_unpack(worker, file, dictionary, restored_bytes_max, self._patience, taker)
+        if digests != facts.digests:
+            raise InstanceMismatchError
+        return facts
+
+
+@contextmanager
+def _as_parcel_faults(workers: Nursery) -> Iterator[None]:
+    """A worker that is lost or gives up says something about the parcel that it was given."""
+    try:
+        yield
+    except DRIVE_FAULTS as error:
+        if workers.closed:
+            raise PoolClosedError from None
+        if isinstance(error, JobFailedError) and error.fault in _PARCEL_FAULTS:
+            raise _PARCEL_FAULTS[error.fault](str(error)) from error
+        raise InstanceMismatchError(f"An instance can't be restored from its parcel: {error}") from error
+
+
+def _resolved(preamble: Preamble, dictionaries: Callable[[bytes], bytes | None]) -> bytes | None:
+    if preamble.dictionary == NO_DICTIONARY:
+        return None
+    dictionary = dictionaries(preamble.dictionary)
+    if dictionary is None or hashlib.sha256(dictionary).digest() != preamble.dictionary:
+        raise UnknownDictionaryError
+    return dictionary
+
+
+def _priority(word: str) -> Priority:
+    try:
+        return Priority.from_word(word)
+    except KeyError:
+        raise ParcelError("The parcel names a priority that there is not") from None
