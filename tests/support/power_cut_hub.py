@@ -22,6 +22,7 @@ from support.tiny_instances import TinyInstance, make
 from appliance.compress.pool import WorkerPool
 from appliance.compress.values import ParcelContext, Source
 from appliance.config import Compress
+from appliance.hub.store import sync_directory
 from appliance.model.priority import Priority
 from appliance.part10.meta import FileMeta, encode_prefix
 from appliance.upload.headers import parcel_metadata
@@ -137,7 +138,9 @@ class HubRig(Rig):
         self.port = free_port()
         self.config = write_hub(self.directory / "hub.toml", self.data, self.port)
         self.parcels = pack_parcels(self.directory / "parcels", str(self.seed + 1))
-        self.secret = ""
+        self.data.mkdir()
+        self.secret = add_site(self.config)
+        sync_directory(self.disk.directory)
         self.held: set[Held] = set()
         self.broken: list[str] = []
         self.endless_count = 0
@@ -145,9 +148,6 @@ class HubRig(Rig):
         self.endless = self._new_endless()
 
     def start(self) -> list[Running]:
-        if not self.secret:  # the first command that a hub ever runs; only then may the power go
-            self.data.mkdir()
-            self.secret = add_site(self.config)
         return [self.launcher.start("hub", self.config, self.faults)]
 
     def load(self) -> None:
