@@ -186,7 +186,9 @@ def _run(name: str, path: Path) -> int:
     logs.configure(name)
     run: Callable[[UnitConfig | HubConfig, threading.Event], None] = importlib.import_module(ROOMS[name]).run
     try:
-        run(load_hub(path) if name == "hub" else load_unit(path), stop)
+        config = load_hub(path) if name == "hub" else load_unit(path)
+        config.data.mkdir(mode=0o750, parents=True, exist_ok=True)
+        run(config, stop)
     except ApplianceError as error:
         sys.stderr.write(f"{error.id} {error.message}\n")
         return error.exit_code
