@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import structlog
 from support import data
 
+# dcmtk's storescu is a peer; the one that pynetdicom puts beside our Python is not.
+os.environ["PATH"] = os.pathsep.join(
+    directory
+    for directory in os.environ.get("PATH", os.defpath).split(os.pathsep)
+    if Path(directory) != Path(sys.executable).parent
+)
 IN_CI = os.environ.get("CI", "") not in {"", "0", "false"}
 
 
