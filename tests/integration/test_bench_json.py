@@ -1,4 +1,4 @@
-"""Each bench with tiny sizes: it prints its tables, and with --json ends with one line holding one JSON object."""
+"""Each bench with tiny sizes prints its tables, and with --json ends with one line holding one object of figures."""
 
 from __future__ import annotations
 
