@@ -236,8 +236,8 @@ def test_receipts_make_the_headers_of_their_parcel_dictionaries(unit: SendingUni
 
 
 def test_a_full_hub_is_waited_for_and_said_on_the_page(tmp_path: Path) -> None:
-    data, free = tmp_path / "hub", shutil.disk_usage(tmp_path).free
-    full = hub_config(data, reserve_bytes=free)
+    data, total = tmp_path / "hub", shutil.disk_usage(tmp_path).total
+    full = hub_config(data, reserve_bytes=total)
     with running_hub(full) as hub:
         secret, port = hub.secret, hub.hub.port if hub.hub else 0
         unit = SendingUnit(tmp_path / "unit", hub.url, secret)
