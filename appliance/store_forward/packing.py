@@ -34,6 +34,7 @@ from appliance.model.states import InstanceEvent, ParcelEvent, ParcelState
 from appliance.named_sql import NamedSql
 from appliance.store_forward.batches import Line, Waiting, lingers, may_pack
 from appliance.store_forward.database import open_database, transaction
+from appliance.store_forward.journal import database_error
 from appliance.store_forward.queue import beat, move_instances, move_parcel, record_event
 from appliance.store_forward.retention import Retention
 from appliance.store_forward.spool import disk_error, sync_directory
@@ -226,21 +227,25 @@ class Packing:
         except PackingFailedError as error:
             self._blame(batch.rows[error.index], error)
         except DiskFullError as error:
-            self._wait_for_the_disk(error)
+            self.wait_for_the_disk(error)
         except OSError as error:
-            self._wait_for_the_disk(disk_error(error))
+            self.wait_for_the_disk(disk_error(error))
         else:
             self._queue(batch, packed)
 
     def _queue(self, batch: Batch, packed: PackedParcel) -> None:
         """Commits the parcel, unless one of its instances went another way meanwhile."""
         ids = [row["id"] for row in batch.rows[: packed.instances]]
-        with transaction(self._db):
-            waiting = self._db.execute(_SQL["still_waiting"], {"ids": json.dumps(ids)}).fetchone()[0]
-            if waiting == len(ids):
-                self._add(batch, packed, ids, now_ms())
-        if waiting != len(ids):
-            batch.out.unlink(missing_ok=True)
+        queued = False
+        try:
+            with transaction(self._db):
+                waiting = self._db.execute(_SQL["still_waiting"], {"ids": json.dumps(ids)}).fetchone()[0]
+                if waiting == len(ids):
+                    self._add(batch, packed, ids, now_ms())
+            queued = waiting == len(ids)
+        finally:
+            if not queued:
+                batch.out.unlink(missing_ok=True)
 
     def _add(self, batch: Batch, packed: PackedParcel, ids: list[int], now: int) -> None:
         parcel = {
@@ -287,7 +292,8 @@ class Packing:
             record_event(self._db, found["study_id"], now_ms(), "quarantined", 1, error.id)
         _log.error("quarantined", instance=row["id"], error_id=error.id)
 
-    def _wait_for_the_disk(self, error: ApplianceError) -> None:
+    def wait_for_the_disk(self, error: ApplianceError) -> None:
+        """Packs nothing for some seconds: what could not be written is packed again then."""
         self._pause_until = time.monotonic() + _DISK_PAUSE_SECONDS
         _log.error("parcel_not_written", error_id=error.id, reason=error.message)
 
@@ -335,28 +341,35 @@ def _alone(parcels: Path) -> Iterator[None]:
 
 def run(config: UnitConfig, stop: threading.Event) -> None:
     """Packs until `stop` is set. Raises ApplianceError when it can't go on."""
-    with (
-        _alone(config.data / "parcels"),
-        contextlib.closing(open_database(config.data)) as connection,
-        WorkerPool(config.compress) as pool,
-    ):
-        packing = Packing(config, connection, pool)
-        pool.prepare()
-        packing.recover()
-        notify("READY=1", "STATUS=packing")
-        try:
-            _serve(packing, connection, stop)
-        finally:
-            notify("STOPPING=1")
-            packing.close()
+    try:
+        with (
+            _alone(config.data / "parcels"),
+            contextlib.closing(open_database(config.data)) as connection,
+            WorkerPool(config.compress) as pool,
+        ):
+            packing = Packing(config, connection, pool)
+            pool.prepare()
+            packing.recover()
+            notify("READY=1", "STATUS=packing")
+            try:
+                _serve(packing, connection, stop)
+            finally:
+                notify("STOPPING=1")
+                packing.close()
+    except sqlite3.Error as error:
+        raise database_error(error) from error
 
 
 def _serve(packing: Packing, connection: sqlite3.Connection, stop: threading.Event) -> None:
     next_beat = 0.0
     while not stop.is_set():
-        packing.turn()
-        if time.monotonic() >= next_beat:
-            with transaction(connection):
-                beat(connection, "compress", now_ms(), packing.status)
-            notify("WATCHDOG=1", f"STATUS={packing.status}")
-            next_beat = time.monotonic() + _BEAT_SECONDS
+        try:
+            packing.turn()
+            if time.monotonic() >= next_beat:
+                next_beat = time.monotonic() + _BEAT_SECONDS
+                with transaction(connection):
+                    beat(connection, "compress", now_ms(), packing.status)
+                notify("WATCHDOG=1", f"STATUS={packing.status}")
+        except sqlite3.OperationalError as error:  # the disk is full, mostly; a damaged database is another error
+            packing.wait_for_the_disk(database_error(error))
+            stop.wait(_LOOK_SECONDS)

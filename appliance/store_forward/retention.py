@@ -50,6 +50,7 @@ class Retention:
         """About every second: one step of each kind of removal, if there is something to remove."""
         if time.monotonic() < self._next:
             return
+        self._next = time.monotonic() + _TURN_SECONDS
         now = now_ms()
         before = expired_before(now, self._days)
         try:
@@ -60,7 +61,8 @@ class Retention:
         if time.monotonic() >= self._next_headers:
             self.forget_dictionaries(before)
             self._next_headers = time.monotonic() + _HEADERS_SECONDS
-        self._next = time.monotonic() + (0.0 if more else _TURN_SECONDS)
+        if more:
+            self._next = 0.0
 
     def remove_instances(self, before: int) -> int:
         """Spool files of instances that were delivered before this moment; returns how many. Raises OSError."""

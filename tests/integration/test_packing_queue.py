@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import random
 import sqlite3
 import threading
 import time
@@ -15,6 +16,7 @@ import pytest
 from support import rows
 from support.hostile_jobs import pixels
 from support.images import Image, data_set, write_source
+from support.tiny_instances import element
 
 from appliance.compress.pool import WorkerPool
 from appliance.config import Compress, Storage, UnitConfig
@@ -57,10 +59,12 @@ class Unit:
         study = rows.add_study(self.db, **values)
         return study, rows.add_series(self.db, study)
 
-    def receive(self, study: tuple[int, int], content: bytes = GOOD, **values: Any) -> int:
+    def receive(self, study: tuple[int, int], content: bytes = GOOD, *, before: bytes = b"", **values: Any) -> int:
         number = next(self.numbers)
         file = f"00/{number:032x}.dcm"
-        source = write_source(self.data / "spool" / file, data_set(IMAGE, content, number=number), number=number)
+        source = write_source(
+            self.data / "spool" / file, before + data_set(IMAGE, content, number=number), number=number
+        )
         facts = {
             "digest": source.digest,
             "bytes": source.bytes,
@@ -284,6 +288,33 @@ def test_run_packs_beats_and_stops_at_once(unit: Unit) -> None:
     thread.join(10)
     assert not thread.is_alive()
     assert time.monotonic() - began < 5
+
+
+def test_a_full_disk_makes_it_wait_and_never_end(unit: Unit) -> None:
+    # Its header is to be kept, and can't be made small: the row needs new pages.
+    unit.receive(unit.study(), before=element(0x00080001, "UN", random.Random(1).randbytes(60_000)))
+    started = unit.start()
+    pages = unit.one("PRAGMA page_count")
+    unit.db.execute(f"PRAGMA max_page_count = {pages}")  # SQLite itself says that the disk is full
+    stop = threading.Event()
+    seen: list[str] = []
+
+    def watch() -> None:
+        deadline = time.monotonic() + 20
+        while "waiting for room on the disk" not in seen and time.monotonic() < deadline:
+            seen.append(started.status)
+            time.sleep(0.02)
+        stop.set()
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    packing._serve(started, unit.db, stop)
+    thread.join()
+    assert seen[-1] == "waiting for room on the disk"
+    assert not [name for name in unit.files() if name.endswith(".parcel")]
+    unit.db.execute("PRAGMA max_page_count = 1000000")
+    unit.pack_all()
+    assert unit.all("SELECT instances FROM parcel") == [(1,)]
 
 
 def test_two_packing_processes_never_share_a_directory(unit: Unit) -> None:
