@@ -6,9 +6,12 @@ Every object is either refused to the modality, or kept exactly and brought to t
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import re
 import struct
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,6 +48,7 @@ HOSTILE_TEXTS = (
     "'; DROP TABLE instance; --",
     "%s%n%x",
     "a\0b",
+    "\x1b]0;pwned\a\x1b[2J",
     "\r\nSet-Cookie: a=b",
     "\u202egpj.exe",
     "\ud800".encode("utf-8", "surrogatepass").decode("latin-1"),
@@ -129,6 +133,29 @@ def test_no_text_of_a_peer_becomes_a_path_a_command_or_a_column(system: MiniSyst
     assert sender.refused > 30
     check_all_is_well(system, sender, tmp_path)
     assert not list(Path.cwd().glob("pwned*"))
+    look_at_everything(system, tmp_path / "exported")
+
+
+def look_at_everything(system: MiniSystem, target: Path) -> None:
+    """Every verb that shows or writes out what came: no terminal is steered, no file lands elsewhere."""
+    ask(system.unit_config, "status")
+    ask(system.hub_config, "hub", "list")
+    for number, row in enumerate(system.hub_rows("SELECT study_instance_uid, instances FROM study LIMIT 4")):
+        ask(system.hub_config, "hub", "show", row[0])
+        ask(system.hub_config, "hub", "export", row[0], str(target / str(number)))
+        assert len(list((target / str(number)).rglob("*.dcm"))) == row[1]
+    names = {str(path.relative_to(target)) for path in target.rglob("*") if path.is_file()}
+    assert all(re.fullmatch(r"[0-9]+/series-[0-9]+/[0-9]+\.dcm", name) for name in names), names
+
+
+def ask(config: Path, *verb: str) -> None:
+    command = [sys.executable, "-m", "appliance.cli", "--config", str(config), *verb]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    found = subprocess.run(command, check=False, capture_output=True, env=environment, timeout=60)
+    said = found.stdout + found.stderr
+    assert found.returncode in {0, 1}, said.decode(errors="replace")
+    assert b"Traceback" not in said
+    assert not re.search(rb"[\x00-\x08\x0b-\x1f\x7f]", said), said
 
 
 def deep() -> bytes:
