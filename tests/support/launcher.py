@@ -36,6 +36,7 @@ ROOMS: Final = {
     "web": "appliance.webui.server",
     "hub": "appliance.hub.server",
 }
+_ENDINGS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 class Running:
@@ -129,6 +130,8 @@ class Launcher:
 
 def main(clock_file: str, rooms: Sequence[str]) -> None:
     """Reads commands from standard input until it is closed; then kills what still runs."""
+    for number in _ENDINGS:  # whoever ends the test ends this by closing its input, so that no child stays behind
+        signal.signal(number, signal.SIG_IGN)
     _move_clock_by(clock_file)
     for name in rooms:
         importlib.import_module(ROOMS[name])
@@ -156,6 +159,8 @@ def _fork(command: dict[str, Any]) -> int:
     code = 70
     try:
         os.setpgid(0, 0)
+        for number in _ENDINGS:
+            signal.signal(number, signal.SIG_DFL)
         log = os.open(command["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         null = os.open(os.devnull, os.O_RDWR)
         for source, target in ((null, 0), (log, 1), (log, 2)):
