@@ -139,7 +139,7 @@ def check_certificate(dicom: Dicom, now: int) -> Check:
 
 def _try_sandbox() -> str:
     """Enters the sandbox in a throw-away process. Returns why that failed, or an empty string."""
-    program = f"from appliance.compress import sandbox; sandbox.enter({GIB})"
+    program = f"import os; from appliance.compress import sandbox; sandbox.enter({GIB}, os.getppid())"
     try:
         tried = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=30, check=False)  # noqa: S603
     except (OSError, subprocess.TimeoutExpired) as error:

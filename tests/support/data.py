@@ -83,7 +83,9 @@ def _unpack(archive: Path, directory: Path) -> None:
     UNPACKED.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=UNPACKED) as temporary:
         with tarfile.open(archive) as opened:
-            opened.extractall(temporary, filter="data")
+            # Debian 12's first Python 3.11 has no filters yet; later ones warn when none is chosen.
+            chosen = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+            opened.extractall(temporary, **chosen)
         try:
             (Path(temporary) / directory.name).rename(directory)
         except OSError:
