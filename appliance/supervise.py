@@ -7,9 +7,11 @@ finds everything where it was. On the box systemd does the same with one service
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -137,13 +139,10 @@ def _end(children: list[Child]) -> None:
 def _beating(data: Path, pids: set[int | None]) -> dict[str, Process]:
     """Those of our children that have opened the queue and still beat."""
     try:
-        connection = open_database(data, read_only=True)
-    except DatabaseError:
-        return {}  # no process made it yet
-    try:
-        return {p.name: p for p in read_processes(connection, clock.now_ms()) if p.pid in pids and p.alive}
-    finally:
-        connection.close()
+        with contextlib.closing(open_database(data, read_only=True)) as connection:
+            return {p.name: p for p in read_processes(connection, clock.now_ms()) if p.pid in pids and p.alive}
+    except (DatabaseError, sqlite3.Error):
+        return {}  # no process made it yet, or one is making its tables just now
 
 
 def summary(beating: dict[str, Process]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 from pathlib import Path
@@ -10,7 +11,7 @@ import msgspec
 
 from appliance import __version__
 from appliance.config import UnitConfig
-from appliance.errors import NotFoundError
+from appliance.errors import DatabaseError, NotFoundError
 from appliance.model.help import BEAT_SILENT_MS
 from appliance.named_sql import NamedSql
 from appliance.store_forward.database import FILE_NAME, open_database
@@ -83,11 +84,11 @@ def read_status(config: UnitConfig, now: int) -> Status:
         raise NotFoundError(
             f"This unit has not run yet: {config.data} holds no database", hint="Start it: `appliance run`"
         )
-    connection = open_database(config.data, read_only=True)
     try:
-        return _gather(connection, config, now)
-    finally:
-        connection.close()
+        with contextlib.closing(open_database(config.data, read_only=True)) as connection:
+            return _gather(connection, config, now)
+    except sqlite3.Error as error:
+        raise DatabaseError(f"The database can't be read: {error}") from error
 
 
 def _gather(connection: sqlite3.Connection, config: UnitConfig, now: int) -> Status:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -18,14 +20,14 @@ from hypothesis import strategies as st
 
 from appliance import clock, supervise
 from appliance.config import Storage, UnitConfig
-from appliance.store_forward.database import open_database
+from appliance.store_forward.database import FILE_NAME, open_database
 from appliance.store_forward.status import PROCESSES, Process
 
 BEAT = """
 import os, sys, time
 from pathlib import Path
 from appliance import clock
-from appliance.store_forward.database import open_database
+from appliance.store_forward.database import FILE_NAME, open_database
 from appliance.store_forward.queue import beat
 connection = open_database(Path(sys.argv[1]))
 while True:
@@ -136,6 +138,16 @@ def running(tmp_path: Path) -> Iterator[Running]:
 
 
 ALL_WORK = " · ".join(f"{name}: working" for name in PROCESSES)
+
+
+def test_a_database_whose_tables_are_just_being_made_is_waited_for(tmp_path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(tmp_path / FILE_NAME)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")  # as the first process leaves it before its migrations
+    started = Running(tmp_path)
+    try:
+        started.wait_for(ALL_WORK)
+    finally:
+        started.end()
 
 
 def test_all_four_run_come_back_and_end(running: Running) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,10 +12,10 @@ import pytest
 from support import rows
 
 from appliance.config import Storage, UnitConfig
-from appliance.errors import NotFoundError
+from appliance.errors import DatabaseError, NotFoundError
 from appliance.model.help import BEAT_SILENT_MS
 from appliance.model.states import InstanceEvent
-from appliance.store_forward.database import open_database
+from appliance.store_forward.database import FILE_NAME, open_database
 from appliance.store_forward.queue import move_instances
 from appliance.store_forward.status import Status, is_alive, newest_files, read_status
 
@@ -35,6 +36,13 @@ def connection(config: UnitConfig) -> Iterator[sqlite3.Connection]:
 
 def test_a_unit_that_never_ran_says_so(config: UnitConfig) -> None:
     with pytest.raises(NotFoundError, match="has not run yet"):
+        read_status(config, NOW)
+
+
+def test_a_database_without_tables_yet_is_an_error_that_a_person_can_read(config: UnitConfig) -> None:
+    with contextlib.closing(sqlite3.connect(config.data / FILE_NAME)) as made:
+        made.execute("PRAGMA journal_mode = WAL")
+    with pytest.raises(DatabaseError):
         read_status(config, NOW)
 
 
