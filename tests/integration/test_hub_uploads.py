@@ -46,7 +46,8 @@ def test_an_upload_goes_on_where_it_stopped_until_it_is_whole(hub: RunningHub, c
     for start, end in ((0, 1), (1, 100_000), (100_000, 100_000), (100_000, len(BODY))):
         answer = client.patch(location, start, BODY[start:end])
         assert (answer.status, answer.offset) == (204, end)
-        assert client.head(location).offset == end
+        if end < len(BODY):  # the whole one is judged at once, and a refused one is no upload any more
+            assert client.head(location).offset == end
     assert client.verdict(DIGEST)["refusal"] == "digest"  # these bytes are no parcel
 
 
@@ -110,7 +111,7 @@ def _settled(client: Client, location: str) -> int:
 def test_a_newer_patch_takes_over_and_the_older_one_writes_no_more(hub: RunningHub, client: Client, location: str):
     stale = RawRequest.patch(client, location, 0, len(BODY))
     stale.send(BODY[:1000])
-    offset = client.head(location).offset
+    offset = wait_for(lambda: _settled(client, location), "the older request had begun")
     stale.send(b"garbage" * 1000)
     assert client.patch(location, offset, BODY[offset:]).offset == len(BODY)
     assert stale.status() == 423
