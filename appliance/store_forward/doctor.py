@@ -75,7 +75,7 @@ def examine(config_path: Path, now: int) -> list[Check]:
     if not config.data.is_dir():
         return checks
     if not (config.data / FILE_NAME).exists():
-        todo = "Start it: `appliance run`, or on the box `systemctl start appliance.target`."
+        todo = "Start it: `appliance run`, or on the box `systemctl start appliance`."
         return [*checks, _warning("database", "there is none yet: this unit has not run", todo)]
     return checks + _examine_queue(config, now)
 
@@ -202,7 +202,7 @@ def check_processes(processes: Sequence[Process], now: int) -> list[Check]:
 
 
 def _check_process(name: str, process: Process | None, now: int) -> Check:
-    todo = f"Start it: `systemctl restart appliance-{name}`, or `appliance run`. Why it ended: its last log lines."
+    todo = "Restart the unit: `systemctl restart appliance`, or `appliance run`. Why it ended: its last log lines."
     if process is None:
         return _failing(name, "it has never run here", todo)
     if not process.alive:

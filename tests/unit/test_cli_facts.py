@@ -85,7 +85,7 @@ def test_doctor_says_what_to_do_and_exits_with_the_worst(path: Path) -> None:
     assert done.exit_code == 2
     lines = done.stdout.splitlines()
     at = next(number for number, line in enumerate(lines) if line.startswith("FAILING  receive: it has never run here"))
-    assert lines[at + 1].strip().startswith("→ Start it: `systemctl restart appliance-receive`")
+    assert lines[at + 1].strip().startswith("→ Restart the unit: `systemctl restart appliance`")
     assert lines[-1].startswith("Of ")
 
 

@@ -104,7 +104,7 @@ def test_a_process_that_is_silent_fails_since_its_last_beat(path: Path, connecti
     connection.execute("UPDATE process SET beat_at = ? WHERE name = 'forward'", (NOW - 5 * MINUTE,))
     check = _examine(path)["forward"]
     assert (check.level, check.since) == (Level.FAILING, NOW - 5 * MINUTE)
-    assert "appliance-forward" in check.todo
+    assert "systemctl restart appliance" in check.todo
 
 
 def test_a_process_that_never_ran_fails(path: Path, connection: sqlite3.Connection) -> None:
