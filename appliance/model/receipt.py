@@ -7,8 +7,14 @@ when the modality sent the instance.
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Annotated, TypeVar
 
 import msgspec
+from msgspec import Meta
+
+# JSON numbers have no end; a database's do. Later ones than these no clock and no file reaches.
+Time = Annotated[int, Meta(ge=0, le=1 << 53)]  # Unix milliseconds
+Count = Annotated[int, Meta(ge=0, le=1 << 62)]
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
@@ -16,7 +22,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
 
     sop_instance_uid: str
     digest: str  # SHA-256 of the data set bytes as restored at the hub; 64 hex digits
-    held_at: int  # Unix milliseconds, by the hub's clock
+    held_at: Time  # by the hub's clock
     conflict: bool = False  # the hub also holds other bytes under the same UID; both were kept
 
 
@@ -42,7 +48,7 @@ class ParcelVerdict(msgspec.Struct, frozen=True, kw_only=True):
 
     parcel: str  # SHA-256 of the parcel's bytes; 64 hex digits
     verdict: Verdict
-    offset: int = 0  # bytes that are durable at the hub
+    offset: Count = 0  # bytes that are durable at the hub
     refusal: Refusal | None = None
     reason: str = ""
     receipts: tuple[Receipt, ...] = ()
@@ -54,6 +60,17 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True):
     hub: str
     version: str
     site: str
-    time: int  # Unix milliseconds
-    parcel_bytes_max: int
-    uploads_max: int
+    time: Time
+    parcel_bytes_max: Count
+    uploads_max: Count
+
+
+_Answer = TypeVar("_Answer", ParcelVerdict, Hello)
+
+
+def read_answer(content: bytes, kind: type[_Answer]) -> _Answer | None:
+    """What the hub said; None when these bytes are no such answer, whatever else they are."""
+    try:
+        return msgspec.json.decode(content, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None

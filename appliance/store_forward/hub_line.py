@@ -18,7 +18,7 @@ from appliance.errors import ConfigError, HubBusyError, HubFaultError, HubRefuse
 from appliance.link.line import Line, after_answer, after_fault
 from appliance.logs import get_logger
 from appliance.model import retry
-from appliance.model.receipt import Hello
+from appliance.model.receipt import Hello, read_answer
 from appliance.model.retry import Fault, Tries, after_progress
 from appliance.store_forward.outbox import LinkRow
 from appliance.store_forward.transport import Body, HubClient, UnreachableError
@@ -141,9 +141,8 @@ class HubLine:
             return self._again(Fault.LINK)
         if answer.status != 200:
             return self._turned_away(answer)
-        try:
-            hello = msgspec.json.decode(content, type=Hello)
-        except msgspec.DecodeError:
+        hello = read_answer(content, Hello)
+        if hello is None:
             self.false_answer()
             self.open.clear()
             return self._again(Fault.BUSY)

@@ -6,12 +6,10 @@ import asyncio
 import hashlib
 from typing import Final
 
-import msgspec
-
 from appliance.clock import now_ms
 from appliance.errors import LinkError
 from appliance.logs import get_logger
-from appliance.model.receipt import ParcelVerdict, Refusal, Verdict
+from appliance.model.receipt import ParcelVerdict, Refusal, Verdict, read_answer
 from appliance.model.retry import Fault
 from appliance.store_forward.desk import Desk
 from appliance.store_forward.hub_line import HubLine
@@ -127,11 +125,8 @@ class VerdictDesk:
 
 def _read(content: bytes, parcel: Parcel) -> ParcelVerdict | None:
     """The verdict; None when these bytes are none, or one on another parcel."""
-    try:
-        verdict = msgspec.json.decode(content, type=ParcelVerdict)
-    except msgspec.DecodeError:
-        return None
-    return verdict if verdict.parcel == parcel.digest else None
+    verdict = read_answer(content, ParcelVerdict)
+    return verdict if verdict is not None and verdict.parcel == parcel.digest else None
 
 
 async def _file_is_good(parcel: Parcel) -> bool:

@@ -130,6 +130,14 @@ def test_a_verdict_on_another_parcel_is_none(unit: SendingUnit, line: FaultProxy
     assert unit.value("SELECT state FROM parcel WHERE id = ?", parcel) == "uploaded"
 
 
+def test_a_verdict_that_is_no_text_is_none(unit: SendingUnit, line: FaultProxy) -> None:
+    line.rewrite_down = lambda data: data.replace(b'"verified"', b'"\xfferified"')
+    parcel = unit.queue(one_parcel(unit))
+    with unit.forward():
+        unit.await_value("E504", "SELECT problem FROM link")
+    assert unit.value("SELECT state FROM parcel WHERE id = ?", parcel) == "uploaded"
+
+
 def test_a_refused_unit_waits_and_uses_the_new_secret_without_a_restart(
     unit: SendingUnit, hub: RunningHub, line: FaultProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
