@@ -17,7 +17,7 @@ from appliance.compress.faults import ParcelTooLargeError, refusal_of
 from appliance.compress.pool import WorkerPool
 from appliance.compress.values import RestoredInstance, RestoredParcel
 from appliance.config import HubConfig
-from appliance.errors import DatabaseError, DicomError, DiskFullError, ParcelError
+from appliance.errors import DamagedFileError, DatabaseError, DicomError, DiskFullError, ParcelError
 from appliance.hub.archive import Archiver, Prepared
 from appliance.hub.index import instances, parcels
 from appliance.hub.index.database import Index
@@ -116,8 +116,12 @@ class Ingest:
             key = instances.find_dictionary(connection, site_id, digest)
         if key is None:
             return None
-        with self._store.open(key) as file:
-            return file.read()
+        try:
+            with self._store.open(key) as file:
+                return file.read()
+        except DamagedFileError:  # the disk lost it; the unit has it and can send without
+            log.error("a header is lost", site=site_id, error_id=DamagedFileError.id)
+            return None
 
     def _archive(
         self,

@@ -170,6 +170,19 @@ def test_a_header_that_was_kept_serves_the_next_parcel_of_its_site_alone(hub: Ru
     assert stranger.send(second)["refusal"] == "dictionary"
 
 
+def test_a_header_that_the_disk_lost_is_one_that_the_hub_lacks(hub: RunningHub, tmp_path: Path):
+    first = _written(tmp_path, tiny_instances.make(1, 1, space="302"), keep_header=True)
+    assert hub.client().send(pack(tmp_path / "first", [first], "2.25.302.1"))["verdict"] == "verified"
+    (row,) = hub.rows("SELECT stored_key FROM header_dictionary ORDER BY rowid DESC LIMIT 1")
+    kept = hub.data / row["stored_key"]
+    header = kept.read_bytes()
+    away = kept.rename(tmp_path / "lost")
+    second = _written(tmp_path, tiny_instances.make(1, 2, space="302"))
+    verdict = hub.client().send(pack(tmp_path / "second", [second], "2.25.302.1", header))
+    away.rename(kept)
+    assert (verdict["verdict"], verdict["refusal"]) == ("refused", "dictionary")
+
+
 def test_a_header_that_two_parcels_want_kept_is_one_object(hub: RunningHub, tmp_path: Path):
     sources = [
         _written(tmp_path, tiny_instances.make(1, number, space="301", instance_uid="2.25.301.1.1.1"), keep_header=True)
