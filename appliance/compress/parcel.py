@@ -38,6 +38,7 @@ Uid = Annotated[str, Meta(pattern=r"^[0-9][0-9.]{0,63}$")]
 Text = Annotated[str, Meta(max_length=64)]
 Length = Annotated[int, Meta(ge=0, le=1 << 48)]
 Index = Annotated[int, Meta(ge=0, le=BLOCKS_MAX)]
+Step = Annotated[int, Meta(ge=-(1 << 48), le=1 << 48)]  # milliseconds; the sum of all fits 64 bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     sop_class: list[Index]
     caller: list[Index]
     layout: list[Index]
-    received_at: list[int]
+    received_at: list[Step]
     prefix: list[Length]
     body: list[Length]
     suffix: list[Length]

@@ -176,6 +176,8 @@ def _changed(**values: Any) -> Callable[[], Manifest]:
         _changed(layouts=[Layout(), Layout(allocated=7, rows=8, columns=8)]),
         _changed(site="x" * 65),
         _changed(digests="00"),
+        _changed(received_at=[1 << 63, 5]),
+        _changed(received_at=[1000, -(1 << 62)]),
     ],
 )
 def test_a_manifest_that_claims_the_impossible_is_refused(make: Callable[[], Manifest]) -> None:
