@@ -95,9 +95,10 @@ class Register:
 
     def _again(self, row: sqlite3.Row, file: str) -> Entry:
         """The same bytes came before. They heal a copy that is lost or damaged; else they are not needed."""
-        damaged = row["state"] == InstanceState.QUARANTINED and row["reason"] == DamagedFileError.id
-        wanted = row["state"] in {InstanceState.RECEIVED, InstanceState.PACKED} or damaged
-        if not wanted or not (damaged or not self._spool.path(row["file"]).exists()):
+        gone = not self._spool.path(row["file"]).exists()
+        damaged = row["state"] == InstanceState.QUARANTINED and (gone or row["reason"] == DamagedFileError.id)
+        needed = row["state"] in {InstanceState.RECEIVED, InstanceState.PACKED}
+        if not (damaged or (needed and gone)):
             return Entry(Outcome.DUPLICATE, row["study_id"], file)
         self._connection.execute(_SQL["replace_file"], {"id": row["id"], "file": file})
         if damaged:

@@ -166,6 +166,13 @@ def test_an_instance_quarantined_for_another_reason_stays_so(tmp_path: Path) -> 
     assert rows(tmp_path, "SELECT state FROM instance") == [("quarantined",)]
 
 
+def test_an_instance_that_was_quarantined_and_then_lost_is_taken_again(tmp_path: Path) -> None:
+    entry, old, new = store_then(tmp_path, InstanceEvent.QUARANTINE, reason="E401", lose=True)
+    assert entry.outcome is Outcome.REPLACED
+    assert old != new
+    assert rows(tmp_path, "SELECT state, reason FROM instance") == [("received", "")]
+
+
 def test_an_instance_whose_file_went_after_delivery_is_a_duplicate(tmp_path: Path) -> None:
     events = (InstanceEvent.PACK, InstanceEvent.RECEIPT, InstanceEvent.EXPIRE)
     entry, old, new = store_then(tmp_path, *events, lose=True)
