@@ -284,7 +284,7 @@ class Packing:
 
     def _quarantine(self, row: sqlite3.Row, error: ApplianceError) -> None:
         with transaction(self._db):
-            found = self._db.execute(_SQL["failing"], {"id": row["id"]}).fetchone()
+            found = self._db.execute(_SQL["failing"], {"id": row["id"], "file": row["file"]}).fetchone()
             if found is None:
                 return
             self._db.execute(_SQL["set_reason"], {"id": row["id"], "reason": error.id})

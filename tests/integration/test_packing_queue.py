@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import random
@@ -255,6 +256,29 @@ def test_an_instance_that_went_another_way_meanwhile_is_not_queued(unit: Unit, m
     assert unit.all("SELECT id, state FROM instance ORDER BY id") == [(first, "delivered"), (second, "packed")]
     assert unit.all("SELECT instances FROM parcel") == [(1,)]
     assert len([name for name in unit.files() if name.endswith(".parcel")]) == 1
+
+
+def test_an_instance_that_came_again_while_its_lost_file_was_packed_is_not_given_to_a_person(
+    unit: Unit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unit.receive(unit.study())
+    kept = unit.data / "spool" / unit.one("SELECT file FROM instance")
+    lost = kept.rename(kept.with_name("lost"))
+    started = unit.start()
+    real = started._pack
+
+    def meanwhile(batch: Any) -> Any:
+        try:
+            return real(batch)
+        finally:
+            if lost.exists():
+                lost.rename(kept.with_name("again.dcm"))
+                with contextlib.closing(sqlite3.connect(unit.data / "appliance.db", isolation_level=None)) as other:
+                    other.execute("UPDATE instance SET file = '00/again.dcm'")
+
+    monkeypatch.setattr(started, "_pack", meanwhile)
+    unit.pack_all()
+    assert unit.all("SELECT state, reason FROM instance") == [("packed", "")]
 
 
 def test_start_up_removes_what_no_row_names_and_packs_anew_what_is_lost(unit: Unit) -> None:

@@ -66,8 +66,8 @@ WHERE kind = 'packed' AND id = (SELECT max(id) FROM event WHERE study_id = :stud
 UPDATE instance SET pack_failures = pack_failures + 1 WHERE id = :id
 
 -- name: failing
--- An instance that could not be packed, if it still waits.
-SELECT study_id, pack_failures FROM instance WHERE id = :id AND state = 'received'
+-- An instance that could not be packed, if it still waits and no other copy took the place of its file meanwhile.
+SELECT study_id FROM instance WHERE id = :id AND file = :file AND state = 'received'
 
 -- name: set_reason
 UPDATE instance SET reason = :reason WHERE id = :id
