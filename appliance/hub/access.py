@@ -15,9 +15,9 @@ from appliance.hub.credentials import Credential, accepts, parse_bearer
 from appliance.hub.index import sites
 from appliance.hub.index.database import Index
 from appliance.hub.intake import RevokedError, translated
-from appliance.hub.mistakes import where
 from appliance.hub.parts import PARTS
 from appliance.logs import get_logger
+from appliance.mistakes import where
 from appliance.upload import server as tus
 from appliance.upload.headers import RESUMABLE, RETRY_AFTER, TUS_VERSION
 

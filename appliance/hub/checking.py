@@ -11,10 +11,10 @@ from appliance.errors import ApplianceError
 from appliance.hub.index import parcels
 from appliance.hub.index.parcels import Parcel
 from appliance.hub.ingest import Ingest
-from appliance.hub.mistakes import where
 from appliance.hub.parts import Parts
 from appliance.hub.store import Store
 from appliance.logs import get_logger
+from appliance.mistakes import where
 
 _LOOK_SECONDS: Final = 5.0  # how often it looks without being told
 _PAUSE_FIRST: Final = 2.0

@@ -18,6 +18,7 @@ from werkzeug.exceptions import HTTPException
 from appliance.config import UnitConfig
 from appliance.errors import ApplianceError, NotFoundError
 from appliance.logs import get_logger
+from appliance.mistakes import where
 from appliance.webui import context, engineer, language, login, studies
 from appliance.webui.catalogue import Catalogues, own_name, shipped
 from appliance.webui.names import clean, person_name
@@ -150,7 +151,8 @@ def _say_errors(app: Flask) -> None:
         return say(error.code or 500, *_http_words(error.code or 500))
 
     @app.errorhandler(NotFoundError)
-    def absent(_error: NotFoundError) -> tuple[str, int]:
+    @app.errorhandler(OverflowError)  # a number in the address that no row can have
+    def absent(_error: Exception) -> tuple[str, int]:
         return say(404, *_http_words(404))
 
     @app.errorhandler(sqlite3.Error)
@@ -160,6 +162,12 @@ def _say_errors(app: Flask) -> None:
         error_id = error.id if isinstance(error, ApplianceError) else "E201"
         log.error("page failed", error_id=error_id, exception=type(error).__name__, path=request.endpoint)
         return say(503, *_http_words(503))
+
+    # The last line of defence. What Flask itself would log has the error's own words, and these may be a patient's.
+    @app.errorhandler(Exception)
+    def mistaken(error: Exception) -> tuple[str, int]:
+        log.error("page failed", exception=type(error).__name__, path=request.endpoint, code=where(error))
+        return say(500, *_http_words(500))
 
 
 def _http_words(status: int) -> tuple[str, str]:

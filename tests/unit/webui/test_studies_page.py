@@ -312,3 +312,30 @@ KNOWN_TAGS = {
     ).split()
     for tag in (name, f"/{name}")
 } | {"!doctype"}
+
+
+@pytest.mark.parametrize(
+    "path", ["/studies/{}", "/studies/{}/priority", "/studies/{}/send-again", "/refusals/{}/dismiss"]
+)
+def test_a_number_that_no_row_can_have_is_not_found(radiographer: Browser, path: str) -> None:
+    path = path.format(1 << 64)
+    answer = radiographer.get(path) if path[-1].isdigit() else radiographer.post(path, priority="stat")
+    assert answer.status_code == 404
+
+
+def test_a_mistake_of_ours_is_logged_by_its_place_and_never_in_its_words(
+    radiographer: Browser,
+    morning: dict[str, int],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def mistake(*_: object) -> None:
+        raise ValueError("BANDA^GRACE")
+
+    monkeypatch.setattr(views, "find_study", mistake)
+    assert radiographer.get("/studies/1").status_code == 500
+    logged = "".join(capfd.readouterr()) + caplog.text
+    assert "BANDA" not in logged
+    assert "ValueError" in logged
+    assert "studies.py:" in logged

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from appliance.hub.index.parcels import find
-from appliance.hub.mistakes import where
+from appliance.mistakes import where
 
 
 def test_the_place_is_the_last_line_of_ours_and_nothing_else():
