@@ -121,11 +121,18 @@ def run(config: UnitConfig, command: Command, stop: threading.Event, say: Say) -
                 if line != said:
                     said = line
                     say(line)
-                notify(f"STATUS={line}", *(("READY=1", "WATCHDOG=1") if len(beating) == len(children) else ()))
+                notify(f"STATUS={line}", *(() if _hangs(children, beating) else ("READY=1", "WATCHDOG=1")))
             stop.wait(_TURN)
     finally:
         notify("STOPPING=1")
         _end(children)
+
+
+def _hangs(children: list[Child], beating: dict[str, Process]) -> bool:
+    """Whether none beats, or one runs and does not. One that ended is started again by us: for a sender without its
+    secret the service manager must not end the receiver too.
+    """
+    return not beating or any(child.pid is not None and child.name not in beating for child in children)
 
 
 def _end(children: list[Child]) -> None:

@@ -179,6 +179,27 @@ def test_the_manager_is_told_ready_only_when_all_beat(tmp_path: Path, monkeypatc
         assert f"STATUS={ALL_WORK}" in heard
 
 
+def test_one_that_ends_again_and_again_does_not_make_the_manager_end_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class WithoutSender(Running):
+        def _command(self, name: str) -> Sequence[str]:
+            return ["false"] if name == "forward" else super()._command(name)
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(30)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        (tmp_path / "data").mkdir()
+        started = WithoutSender(tmp_path / "data")
+        heard = ""
+        while "WATCHDOG=1" not in heard:
+            heard = manager.recv(4096).decode()
+        started.end()
+        assert "receive: working" in heard
+        assert "forward: starting" in heard
+
+
 def test_kill_9_of_the_supervisor_ends_its_children(tmp_path: Path) -> None:
     program = (
         "import sys, threading; from pathlib import Path; from appliance import supervise; "
