@@ -5,7 +5,7 @@
 SELECT
     count(*) AS studies,
     coalesce(sum(delivered < instances), 0) AS undelivered,
-    coalesce(sum(quarantined > 0 OR conflicts > 0 OR identity_conflict > 0), 0) AS in_need,
+    coalesce(sum(quarantined > 0 OR conflicts + identity_conflict > conflicts_checked), 0) AS in_need,
     coalesce(sum(received), 0) AS received,
     coalesce(sum(packed), 0) AS packed,
     coalesce(sum(delivered), 0) AS delivered,

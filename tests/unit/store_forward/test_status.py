@@ -91,6 +91,13 @@ def test_what_waits_for_a_person_is_counted(config: UnitConfig, connection: sqli
     assert (facts.unknown_devices, facts.allowed_devices, facts.refused_stores) == (2, 1, 1)
 
 
+def test_a_conflict_that_a_person_checked_needs_nobody(config: UnitConfig, connection: sqlite3.Connection) -> None:
+    rows.add_study(connection, conflicts=2, identity_conflict=1, conflicts_checked=3)
+    assert read_status(config, NOW).studies_in_need == 0
+    rows.add_study(connection, conflicts=4, conflicts_checked=2)
+    assert read_status(config, NOW).studies_in_need == 1
+
+
 def test_a_process_is_alive_while_it_beats(config: UnitConfig, connection: sqlite3.Connection) -> None:
     rows.add_process(connection, "receive", beat_at=NOW - 1000, status="2 associations")
     rows.add_process(connection, "forward", beat_at=NOW - BEAT_SILENT_MS - 1)
