@@ -161,7 +161,7 @@ class HubRefusedError(ApplianceError):
 
     id = "E502"
     exit_code = 5
-    hint = "Ask the hub for a new site secret (`appliance hub site add`) and put it into the secret file."
+    hint = "Ask the hub for a new site secret (`appliance hub site renew`) and put it into the secret file."
 
 
 class HubBusyError(ApplianceError):
