@@ -91,7 +91,7 @@ class VerdictDesk:
         settlement = settle(verdict, ours, refusals=parcel.refusals, file_is_good=good)
         if settlement.step is Step.WAIT:
             return _LEAST_SECONDS
-        if verdict.verdict is Verdict.UNKNOWN:
+        if verdict.verdict in {Verdict.UNKNOWN, Verdict.PARTIAL}:
             await self._be_patient(parcel)
         await self._settle(parcel, settlement, verdict)
         return 0.0
@@ -110,7 +110,7 @@ class VerdictDesk:
         self._wake.set()
 
     async def _be_patient(self, parcel: Parcel) -> None:
-        """A hub that lost its disk gets everything again at once; one that forgets all the time, once a minute."""
+        """A hub that lost its disk, or part of it, gets the rest at once; one that forgets all the time, once a minute."""
         times = self._forgot.get(parcel.id, 0)
         self._forgot[parcel.id] = times + 1
         if times:

@@ -138,6 +138,25 @@ def test_a_verdict_that_is_no_text_is_none(unit: SendingUnit, line: FaultProxy) 
     assert unit.value("SELECT state FROM parcel WHERE id = ?", parcel) == "uploaded"
 
 
+def test_a_hub_that_takes_all_and_then_says_that_it_lacks_some_is_not_asked_without_end(
+    unit: SendingUnit, line: FaultProxy
+) -> None:
+    asked = 0
+
+    def count(data: bytes) -> bytes:
+        nonlocal asked
+        asked += data.count(b"GET /v1/parcels/")
+        return data
+
+    line.rewrite_up = count
+    line.rewrite_down = lambda data: data.replace(b'"verified"', b'"partial" ').replace(b'"checking"', b'"partial" ')
+    unit.queue(one_parcel(unit))
+    with unit.forward():
+        unit.await_true(lambda: asked >= 2, "it is asked again")
+        time.sleep(1.0)
+    assert asked <= 3
+
+
 def test_a_refused_unit_waits_and_uses_the_new_secret_without_a_restart(
     unit: SendingUnit, hub: RunningHub, line: FaultProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
