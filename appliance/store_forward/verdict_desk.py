@@ -110,7 +110,7 @@ class VerdictDesk:
         self._wake.set()
 
     async def _be_patient(self, parcel: Parcel) -> None:
-        """A hub that lost its disk, or part of it, gets the rest at once; one that forgets all the time, once a minute."""
+        """A hub that lost its disk, or part of it, gets all again at once; one that always forgets, once a minute."""
         times = self._forgot.get(parcel.id, 0)
         self._forgot[parcel.id] = times + 1
         if times:
