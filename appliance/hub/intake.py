@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -97,44 +98,60 @@ class Holds:
 
 
 class Writer:
-    """Appends to the file of one upload. Its methods block: call them in a thread."""
+    """Appends to the file of one upload. Its methods block: call them in a thread.
+
+    A request that is cancelled leaves a method running in its thread. So `close` waits: a descriptor that is closed
+    under a write may by then be that of another file.
+    """
 
     def __init__(self, intake: Intake, parcel: Parcel, credential: Credential) -> None:
         self._intake, self._parcel, self._credential = intake, parcel, credential
+        self._in_use = threading.RLock()
         self._file = os.open(intake.path(parcel.name), os.O_RDWR | os.O_CLOEXEC)
         self._at = parcel.offset
-        os.ftruncate(self._file, self._at)
+        try:
+            os.ftruncate(self._file, self._at)
+        except OSError:
+            os.close(self._file)
+            raise
 
     def append(self, data: bytes) -> int:
         """Makes the bytes durable and returns how many bytes of the upload now are. With the last one the parcel
         waits for its check. Raises RevokedError, DiskFullError, TusError 404 when the upload was taken back.
         """
-        self.write(data)
-        return self.commit()
+        with self._in_use:
+            self.write(data)
+            return self.commit()
 
     def write(self, data: bytes) -> None:
         """Writes behind what was written, without a promise. Raises DiskFullError."""
         if self._intake.free_bytes() < len(data):
             raise DiskFullError("The hub's disk is nearly full")
         view = memoryview(data)
-        while view:
-            written = os.pwrite(self._file, view, self._at)
-            self._at += written
-            view = view[written:]
+        with self._in_use:
+            while view:
+                written = os.pwrite(self._file, view, self._at)
+                self._at += written
+                view = view[written:]
 
     def commit(self) -> int:
         """Makes what was written durable, then says so in the index; returns the new offset."""
-        os.fsync(self._file)
+        with self._in_use:
+            os.fsync(self._file)
+            self._say(self._at)
+        return self._at
+
+    def _say(self, offset: int) -> None:
         with self._intake.index.write() as connection:
             if not accepts(sites.find(connection, self._credential.site), self._credential):
                 raise RevokedError
-            if not parcels.set_offset(connection, self._parcel.name, self._at, now_ms()):
+            if not parcels.set_offset(connection, self._parcel.name, offset, now_ms()):
                 raise tus.not_found()
-        return self._at
 
     def close(self) -> None:
         """Bytes that were written and not committed are cut off when the upload goes on."""
-        os.close(self._file)
+        with self._in_use:
+            os.close(self._file)
 
 
 class Intake:
