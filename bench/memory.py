@@ -1,8 +1,8 @@
 """Peak resident memory of every process of unit and hub while a long CT goes through, against a short one.
 
 A synthetic CT (512×512, 16 bits) of 200 and one of 2,000 slices go, one after the other, each through a new unit and
-a new hub: received, packed, sent, unpacked and verified. The sender makes each slice when it sends it. The kernel's
-own high-water mark (VmHWM) of each process counts, workers included, each by itself, and the highest is shown.
+a new hub: received over one association, packed, sent, unpacked and verified. The kernel's own high-water mark (VmHWM)
+of each process counts, workers included, each by itself, and the highest is shown.
 """
 
 from __future__ import annotations
@@ -15,13 +15,10 @@ from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 
-from harness import images
+from harness import images, peers
 from harness.ours import UNIT_AE, Hub, Unit
-from harness.peers import CALLING_AE
 from harness.processes import PeakMemory
 from harness.report import Goal, Report, Table, arguments, median, publish, scratch
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
-from pynetdicom import AE
 
 LIMIT = 200_000_000
 GROWTH = 1.10
@@ -29,30 +26,14 @@ VERBS = ("receive", "compress", "forward", "web")
 _SECONDS_PER_SLICE = 2.0
 
 
-def send(port: int, slices: int, study: int) -> float:
-    """Sends a synthetic CT over one association, slice by slice; returns the seconds. Exits unless all succeed."""
-    modality = AE(ae_title=CALLING_AE)
-    modality.add_requested_context(CTImageStorage, ExplicitVRLittleEndian)
-    association = modality.associate("127.0.0.1", port, ae_title=UNIT_AE)
-    if not association.is_established:
-        raise SystemExit("the unit did not accept the association")
-    start = time.monotonic()
-    for image in images.synthetic_ct(slices, study):
-        status = association.send_c_store(image)
-        if status.get("Status") != 0:
-            raise SystemExit(f"slice {image.InstanceNumber} was answered {status.get('Status')}")
-    association.release()
-    return time.monotonic() - start
-
-
-def pass_through(directory: Path, slices: int) -> tuple[dict[str, int], dict[str, float]]:
+def pass_through(directory: Path, series: Path, slices: int) -> tuple[dict[str, int], dict[str, float]]:
     """Peaks in bytes by process, and the seconds until all was received and until all was verified at the hub."""
     shutil.rmtree(directory, ignore_errors=True)
     with Hub(directory / "hub") as hub, Unit(directory / "unit", hub).start(*VERBS) as unit:
         watched = {name: running.pid for name, running in unit.processes.items()} | {"hub": hub.running.pid}
         start = time.monotonic()
         with PeakMemory(watched) as memory:
-            received = send(unit.dicom_port, slices, study=slices)
+            received = peers.storescu(unit.dicom_port, [series], UNIT_AE, no_delay=True)
             _wait_delivered(unit, slices)
             delivered = time.monotonic() - start
         data, wire = unit.count("SELECT sum(bytes) FROM instance"), unit.count("SELECT sum(bytes) FROM parcel")
@@ -114,14 +95,18 @@ def _worst(runs: list[dict[str, int]]) -> dict[str, int]:
 
 def main(options: argparse.Namespace) -> None:
     """Runs it all and prints."""
-    directory = scratch(options.directory) / "memory-run"
+    directory = scratch(options.directory)
+    sizes = (options.short, options.long)
+    series = {slices: images.synthetic_series(directory / f"synthetic-{slices}", slices) for slices in sizes}
     peaks: dict[int, list[dict[str, int]]] = defaultdict(list)
     facts: dict[int, list[dict[str, float]]] = defaultdict(list)
     for _ in range(options.repeat):
-        for slices in (options.short, options.long):
-            peak, fact = pass_through(directory, slices)
+        for slices in sizes:
+            peak, fact = pass_through(directory / "memory-run", series[slices], slices)
             peaks[slices].append(peak)
             facts[slices].append(fact)
+    for files in series.values():
+        shutil.rmtree(files)
     publish(report(peaks, facts), options)
 
 

@@ -45,6 +45,15 @@ def _renamed(file: Path, suffix: str) -> Dataset:
     return image
 
 
+def synthetic_series(directory: Path, slices: int) -> Path:
+    """`directory`, new, with that many files of the synthetic CT."""
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
+    for number, image in enumerate(synthetic_ct(slices, study=slices), 1):
+        image.save_as(directory / f"{number:05d}.dcm", enforce_file_format=True)
+    return directory
+
+
 def synthetic_ct(slices: int, study: int) -> Iterator[Dataset]:
     """The slices of one CT series, 512×512, 16 bits, Explicit VR Little Endian, as one study numbered `study`."""
     body, air, bone = _phantom()
