@@ -5,6 +5,7 @@ A stolen database holds no token; a session can be ended from the engineer's pag
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import secrets
 import sqlite3
@@ -102,7 +103,8 @@ def find(connection: sqlite3.Connection, token: str, alive_ms: int, now: int, *,
     if row is None or abs(now - row["seen_at"]) > alive_ms:
         return None
     if touch and abs(now - row["seen_at"]) > _TOUCH_MS:
-        connection.execute(SQL["touch_session"], {"session_id": row["id"], "now": now})
+        with contextlib.suppress(sqlite3.OperationalError):  # a full disk must not hide the page that says so
+            connection.execute(SQL["touch_session"], {"session_id": row["id"], "now": now})
     return Session(id=row["id"], user_id=row["user_id"], name=row["name"], role=row["role"])
 
 

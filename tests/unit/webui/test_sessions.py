@@ -108,6 +108,14 @@ def test_a_session_ends_when_it_is_not_used(ward: Ward) -> None:
     assert sessions.find(ward.db, token, TWELVE_HOURS, half + TWELVE_HOURS + 1, touch=False) is None
 
 
+def test_a_database_that_can_not_be_written_logs_nobody_out(ward: Ward) -> None:
+    ward.people()
+    token = attempt(ward, "Esther", PINS["Esther"]).token
+    assert token
+    ward.db.execute("PRAGMA query_only = ON")  # as a full disk does, SQLite refuses each write
+    assert sessions.find(ward.db, token, TWELVE_HOURS, ward.now + HOUR, touch=True)
+
+
 def test_a_poll_of_the_page_is_no_use_of_it(ward: Ward) -> None:
     ward.people()
     token = attempt(ward, "Esther", PINS["Esther"]).token
