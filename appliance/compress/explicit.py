@@ -21,7 +21,6 @@ _LONG_VRS: Final = frozenset("OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
 _ITEM: Final = b"\xfe\xff\x00\xe0"
 _ITEM_END: Final = b"\xfe\xff\x0d\xe0\0\0\0\0"
 _SEQUENCE_END: Final = b"\xfe\xff\xdd\xe0\0\0\0\0"
-_EXPLICIT: Final = Encoding(explicit=True)
 _DEEPEST: Final = 16
 
 
