@@ -25,7 +25,11 @@ GIB = 1 << 30
 SiteId = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
 AeTitle = Annotated[str, Meta(min_length=1, max_length=16, pattern=r"^[\x21-\x5b\x5d-\x7e][\x20-\x5b\x5d-\x7e]*$")]
 Port = Annotated[int, Meta(ge=0, le=65535)]
-Seconds = Annotated[float, Meta(gt=0, le=3.2e8)]  # ten years: not infinity, which no clock can add to a time
+# Over four hours. More the kernel's own timers don't take (32,767 s in a socket's options), nor poll(2) with the 129
+# times as much that a worker gets for an object of 8 GiB.
+Seconds = Annotated[float, Meta(gt=0, le=16_000)]
+QuietSeconds = Annotated[float, Meta(gt=0, le=3.2e8)]  # ten years: not infinity, which no clock can add to a time
+Days = Annotated[float, Meta(gt=0, le=36_500)]
 Count = Annotated[int, Meta(ge=1)]
 PriorityWord = Annotated[str, Meta(pattern=r"^(stat|urgent|routine|prior)$")]
 
@@ -62,7 +66,8 @@ class Modality(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ae_title: Annotated[AeTitle, Meta(description="Calling AE title that it uses")]
     network: Annotated[str, Meta(description="Its address or network, e.g. 192.168.1.20 or 192.168.1.0/24")]
     settle_seconds: Annotated[
-        Seconds | None, Meta(description="Quiet seconds after which a study counts as whole; unset: the general value")
+        QuietSeconds | None,
+        Meta(description="Quiet seconds after which a study counts as whole; unset: the general value"),
     ] = None
     priority: Annotated[PriorityWord, Meta(description="Priority its studies start with")] = "routine"
 
@@ -103,7 +108,7 @@ class Dicom(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Study(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """When a study counts as whole."""
 
-    settle_seconds: Annotated[Seconds, Meta(description="Quiet seconds after its last instance")] = 120.0
+    settle_seconds: Annotated[QuietSeconds, Meta(description="Quiet seconds after its last instance")] = 120.0
 
 
 class Compress(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -191,7 +196,7 @@ class HubLimits(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True)
     parcel_bytes_max: Annotated[int, Meta(ge=MIB, description="Largest parcel accepted, in bytes")] = 16 * GIB
     uploads_max: Annotated[Count, Meta(description="Open uploads of one site")] = 64
     partial_bytes_max: Annotated[int, Meta(ge=MIB, description="Bytes of open uploads of one site")] = 64 * GIB
-    upload_days: Annotated[Seconds, Meta(description="An upload that got no byte for this many days is removed")] = 60.0
+    upload_days: Annotated[Days, Meta(description="An upload that got no byte for this many days is removed")] = 60.0
     silence_seconds: Annotated[
         Seconds, Meta(description="A request whose peer is silent this long is ended; its upload stays")
     ] = 120.0

@@ -78,6 +78,8 @@ def test_a_value_comes_back_as_it_was_given(path: Path, name: str) -> None:
         (MODALITY.replace("10.0.0.0/24", "10.0.0.0/99"), 4, "dicom.modalities.0.network"),
         ('[site]\nid = "a"\ntimezone = "Mars/Olympus"\n', 3, "site.timezone"),
         ("[dicom]\nport = 104\ntls_port = 2762\n", 3, "dicom.tls_port"),
+        ("[hub]\nstall_seconds = 40000.0\n", 2, "hub.stall_seconds"),  # no socket takes it, so no line would ever be up
+        ("[compress]\nwall_seconds = inf\n", 2, "compress.wall_seconds"),
     ],
 )
 def test_what_is_wrong_is_named_with_file_line_and_key(path: Path, text: str, line: int, key: str) -> None:
