@@ -165,6 +165,7 @@ def test_the_kernel_says_that_the_walls_are_up(worker: WorkerProcess) -> None:
         assert line[26:].split()[:2] == [str(value), str(value)], name
 
 
+@pytest.mark.needs_root  # /proc of a process that is not dumpable is closed to everyone else
 def test_a_worker_knows_no_path_and_holds_no_socket_but_its_own(worker: WorkerProcess) -> None:
     words = Path(f"/proc/{worker.pid}/cmdline").read_bytes().split(b"\0")
     assert words[1:6] == [b"-P", b"-B", b"-m", b"appliance.compress.worker", b"appliance.compress.jobs"]

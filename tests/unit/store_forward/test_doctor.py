@@ -168,7 +168,7 @@ def test_a_line_that_is_down_is_a_warning_and_after_half_a_day_it_fails() -> Non
 def test_a_hub_that_refuses_this_unit_fails_at_once() -> None:
     check = doctor.check_line(_line(problem="E502"), NOW)
     assert check.level is Level.FAILING
-    assert "site add" in check.todo
+    assert "site renew" in check.todo
 
 
 @pytest.mark.parametrize("problem", ["E503", "E504"])
