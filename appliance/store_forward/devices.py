@@ -13,10 +13,33 @@ from appliance.model.priority import Priority
 from appliance.named_sql import NamedSql
 
 UNDECIDED_MAX: Final = 200
+_NOTES_AT_ONCE: Final = 20
+_NOTES_A_SECOND: Final = 1.0
 _SQL: Final = NamedSql("appliance.store_forward.sql", "receive.sql")
 _AE_TITLE: Final = re.compile(
     r"[\x21-\x5b\x5d-\x7e][\x20-\x5b\x5d-\x7e]{0,15}"
 )  # PS3.5 6.2: AE, without a leading space
+
+
+class Allowance:
+    """How many unknown callers may be noted: twenty at once, then one a second.
+
+    A note is a commit, for which modalities wait too: whoever tries every AE title must not slow them down, nor wear
+    the disk out. Not for two threads.
+    """
+
+    def __init__(self) -> None:
+        self._left = float(_NOTES_AT_ONCE)
+        self._at = float("-inf")
+
+    def take(self, now: float) -> bool:
+        """Whether one more may be noted at `now` (monotonic seconds)."""
+        self._left = min(float(_NOTES_AT_ONCE), self._left + (now - self._at) * _NOTES_A_SECOND)
+        self._at = now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from functools import lru_cache, partial
 from typing import Final
 
@@ -41,6 +42,7 @@ class Receiver:
         self._allowed_addresses: frozenset[str] = frozenset()
         # The accept loop asks this of every open connection, so it is worked out once for each address.
         self._is_configured = lru_cache(maxsize=4096)(partial(policy.is_configured, modalities=config.dicom.modalities))
+        self._unknown = devices.Allowance()
         self._stopping = threading.Event()
         self.spool = Spool(config.data / "spool", reserve_bytes=config.storage.reserve_bytes)
         self.spool.prepare()
@@ -132,7 +134,7 @@ class Receiver:
 
     def _device(self, connection: sqlite3.Connection, caller: Caller) -> Sender | None:
         device = devices.find(connection, caller)
-        if device is None:
+        if device is None and self._unknown.take(time.monotonic()):
             devices.seen(connection, caller, now_ms())
         if device is None or not device.allowed:
             return None

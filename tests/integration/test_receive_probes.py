@@ -220,7 +220,7 @@ def test_a_scan_with_many_titles_leaves_a_short_list(unit: Unit) -> None:
             TinyScu(unit.port, calling=f"SCAN{number}".encode(), source=HOSTILE)
     unit.check()
     ((count,),) = rows(unit.data, "SELECT count(*) FROM device")
-    assert count == 200
+    assert 20 <= count <= 200  # twenty, and one for each second that it took
 
 
 def test_a_data_set_that_stays_open_for_ever_is_a_file_of_its_own_length_at_most(unit: Unit) -> None:

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.receiving import queue_of
+from support.receiving import queue_of, receiving, rows, unit_config
 
+from appliance.dimse import policy
 from appliance.dimse.policy import Caller
 from appliance.errors import NotFoundError
 from appliance.model.priority import Priority
@@ -67,6 +68,21 @@ def test_a_scanning_peer_can_not_fill_the_table_nor_push_out_a_decision(queue: s
     assert queue.execute("SELECT count(*) FROM device WHERE decision IS NULL").fetchone()[0] == devices.UNDECIDED_MAX
     assert queue.execute("SELECT min(last_seen) FROM device WHERE decision IS NULL").fetchone()[0] == 1050
     assert devices.find(queue, CALLER) is not None
+
+
+def test_a_scanning_peer_may_cost_a_commit_a_second_and_no_more() -> None:
+    allowance = devices.Allowance()
+    assert [allowance.take(100.0) for _ in range(22)] == [True] * 20 + [False] * 2
+    assert [allowance.take(at) for at in (100.5, 101.1, 101.2, 102.2)] == [False, True, False, True]
+    assert [allowance.take(500.0) for _ in range(21)] == [True] * 20 + [False]
+
+
+def test_the_receiver_holds_strangers_to_that(tmp_path: Path) -> None:
+    with receiving(unit_config(tmp_path)) as receiver:
+        for number in range(60):
+            assert receiver.open(Caller("10.6.6.6", f"SCAN{number}", "APPLIANCE")) == policy.CALLING_AE_NOT_RECOGNIZED
+    ((noted,),) = rows(tmp_path, "SELECT count(*) FROM device")
+    assert 20 <= noted < 60
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
