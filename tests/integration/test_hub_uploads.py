@@ -92,7 +92,10 @@ def test_after_a_reset_the_offset_is_true_and_the_upload_goes_on(hub: RunningHub
     offset = client.head(location).offset
     name = location.rpartition("/")[2]
     assert (hub.data / "uploads" / name).read_bytes()[:offset] == BODY[:offset]
-    assert client.patch(location, offset, BODY[offset:]).offset == len(BODY)
+    answer = client.patch(location, offset, BODY[offset:])
+    if answer.status == 409:  # the hub took up the cut request only after the HEAD; its bytes count, and it says so
+        answer = client.patch(location, answer.offset, BODY[answer.offset :])
+    assert answer.offset == len(BODY)
 
 
 def test_a_newer_head_takes_over_from_a_request_whose_line_fell(client: Client, location: str):
