@@ -2,13 +2,14 @@
 
 The sender is dcmtk's `storescu +sd` with the 140-slice CT, once as dcmtk is by default and once with TCP_NODELAY=1
 in its environment (and in storescp's, which reads it too). Every run has a new receiver with an empty store, on the
-same disk. The runs of the three receivers alternate, so that a busy moment of the machine meets all of them.
+same disk, after a sync. The runs of the receivers alternate, so that a busy moment of the machine meets all of them.
 Seconds are storescu's whole life: its start and its look through the directory are in them, for every receiver alike.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import sys
 from collections import defaultdict
@@ -57,12 +58,13 @@ def measure(studies: list[Path], directory: Path, repeat: int) -> Times:
     """Seconds of every run, by receiver, mode, and number of senders at once."""
     times: Times = defaultdict(list)
     plans = [(name, mode, 1) for mode in MODES for name in RECEIVERS] + [("unit", mode, FOUR) for mode in MODES]
-    for _ in range(repeat):
+    shutil.rmtree(directory, ignore_errors=True)
+    for run in range(repeat):
         for name, mode, senders in plans:
-            place = directory / "ingest-run"
-            shutil.rmtree(place, ignore_errors=True)
+            os.sync()  # what the receiver before left to be written must not be written while this one is measured
+            place = directory / f"{run}-{name}-{int(mode)}-{senders}"
             times[name, mode, senders].append(RUNS[name](place, studies[:senders], mode))
-            shutil.rmtree(place)
+    shutil.rmtree(directory)
     return times
 
 
@@ -120,7 +122,7 @@ def main(options: argparse.Namespace) -> None:
     source = data.series("ct-head-philips-140")[: options.slices]
     studies = images.copies(source, directory / f"ct-{len(source)}", FOUR)
     size = sum(file.stat().st_size for file in studies[0].iterdir())
-    times = measure(studies, directory, options.repeat)
+    times = measure(studies, directory / "ingest-runs", options.repeat)
     publish(report(times, len(source), size), options)
 
 
