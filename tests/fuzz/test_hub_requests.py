@@ -99,8 +99,8 @@ def test_a_broken_request_disturbs_nobody(hub: Hub, rounds: int) -> None:
         request = _request(hub, draw)
         answer = hub.say(request if draw.random() < 0.4 else mutate(request, draw))
         assert not answer.startswith(b"HTTP/1.1 5"), f"seed {seed}: {answer[:300]!r}"
-        # aiohttp shows a peer its own line when that is no HTTP; every answer of ours is without it.
-        assert NAME not in answer or b"Bad status line" in answer, f"seed {seed}: {answer[:300]!r}"
+        # aiohttp's parser shows a peer its own line when that is no HTTP (and says HTTP/1.0); no answer of ours does.
+        assert NAME not in answer or answer.startswith(b"HTTP/1.0 400"), f"seed {seed}: {answer[:300]!r}"
         if seed % 25 == 0:
             assert hub.hello() == 200, f"after seed {seed}"
     assert hub.hello() == 200
