@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import re
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import resources
@@ -20,6 +21,7 @@ from appliance.errors import DatabaseError
 FILE_NAME = "appliance.db"
 _MIGRATIONS = "appliance.store_forward.sql.migrations"
 _BUSY_SECONDS = 30.0
+_BUSY_PAUSE_SECONDS = 0.01
 
 
 def open_database(data: Path, *, read_only: bool = False) -> sqlite3.Connection:
@@ -45,9 +47,26 @@ def open_database(data: Path, *, read_only: bool = False) -> sqlite3.Connection:
 def _prepare(connection: sqlite3.Connection, read_only: bool) -> None:
     connection.row_factory = sqlite3.Row
     if not read_only:
-        connection.execute("PRAGMA journal_mode = WAL")
+        _use_wal(connection)
         connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Waits for its turn: of processes that make a new database at once, SQLite tells all but one "locked" at once.
+
+    Its busy timeout does not hold here, as to wait with a shared lock for an exclusive one might be for ever.
+    """
+    give_up = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > give_up:
+                raise
+            time.sleep(_BUSY_PAUSE_SECONDS)
+        else:
+            return
 
 
 def _quoted(path: Path) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import multiprocessing
 import sqlite3
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -180,3 +182,17 @@ def _move_if_legal(connection: sqlite3.Connection, event: InstanceEvent, ids: ra
     if event is InstanceEvent.RECEIPT:
         connection.executemany("UPDATE instance SET delivered_at = 5 WHERE id = ?", [(number,) for number in legal])
     queue.move_instances(connection, legal, event)
+
+
+def test_connections_that_make_a_new_database_at_once_all_get_it(tmp_path: Path) -> None:
+    def open_and_close(data: Path, start: threading.Barrier) -> None:
+        start.wait(30)
+        database.open_database(data).close()
+
+    with ThreadPoolExecutor(8) as openers:
+        for number in range(40):
+            data = tmp_path / str(number)
+            data.mkdir()
+            start = threading.Barrier(8)
+            for opened in [openers.submit(open_and_close, data, start) for _ in range(8)]:
+                opened.result(60)
