@@ -20,9 +20,11 @@ from support.tiny_instances import TinyInstance, make
 from support.tiny_scu import TinyScu
 
 from appliance.config import load_hub
+from appliance.errors import DatabaseError
 from appliance.hub.credentials import new_secret
 from appliance.hub.index import sites
 from appliance.hub.index.database import Index
+from appliance.store_forward.database import migrations, open_database
 
 UNIT: Final = ("receive", "compress", "forward")
 
@@ -129,11 +131,16 @@ class MiniSystem:
             self.running[name] = self.launcher.start(name, config, self.faults.get(name, ()))
 
     def await_listeners(self) -> None:
-        """Returns when every started listener accepts connections."""
+        """Returns when every started listener accepts connections, and the unit's database has its tables.
+
+        `receive` listens before it opens the database: a modality that comes meanwhile waits, and a query must too.
+        """
         ports = {"receive": self.dicom_port, "hub": self.hub_port, "web": self.web_port}
         for name, port in ports.items():
             if name in self.running:
                 wait_for(lambda port=port: listens(port), f"{name} listens\n{self.last_log(name)}")
+        if set(UNIT) & set(self.running):
+            wait_for(lambda: is_migrated(self.unit_data), "the unit's database has its tables")
 
     def kill(self, name: str) -> None:
         """SIGKILL."""
@@ -219,6 +226,14 @@ def _rows(path: Path, sql: str, values: Sequence[Any]) -> list[sqlite3.Row]:
     with contextlib.closing(sqlite3.connect(path, timeout=30, isolation_level=None)) as database:
         database.row_factory = sqlite3.Row
         return database.execute(sql, values).fetchall()
+
+
+def is_migrated(data: Path) -> bool:
+    """Whether the unit's database is there, with every table."""
+    with contextlib.suppress(sqlite3.Error, DatabaseError), contextlib.ExitStack() as stack:
+        database = stack.enter_context(contextlib.closing(open_database(data, read_only=True)))
+        return bool(database.execute("PRAGMA user_version").fetchone()[0] >= migrations()[-1][0])
+    return False
 
 
 def until(seconds: float) -> Callable[[], bool]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import secrets
 import socket
 import time
 from collections.abc import Callable
@@ -17,10 +18,16 @@ _T = TypeVar("_T")
 
 
 def free_port() -> int:
-    """A port of loopback that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port of loopback that nothing listens on now, below those that the kernel gives to connections.
+
+    One of those could be taken before the process that is to listen has started; and a connection to it, while nothing
+    listens, may meet itself and seem accepted.
+    """
+    while True:
+        port = 12_000 + secrets.randbelow(20_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def wait_for(fact: Callable[[], _T | None], what: str, seconds: float = 30.0) -> _T:
