@@ -8,23 +8,22 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-import time
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from typing import BinaryIO, Final, Protocol, TypeVar
 
 import msgspec
 
 from appliance.compress.channel import Ask, Done, Failed, Item, Job, Message, NoMore, pack_value
 from appliance.compress.faults import WorkerLostError
+from appliance.compress.parcel import INSTANCES_MAX
+from appliance.compress.patience import Patience
 from appliance.compress.process import WorkerProcess
 from appliance.compress.read import InstanceFacts, ParcelFacts, UnpackRequest
 from appliance.compress.transcode import TranscodeRequest
 from appliance.compress.values import Source
 from appliance.compress.write import PackItem, PackRequest, PackResult
 
-_LARGE: Final = 64 << 20  # the limits are for an instance of this size; a larger one has as many times as much
 _PIPE_BYTES: Final = 1 << 20
 _FILE_SLACK: Final = 64 << 20
 _RECIPE_MAX: Final = 8 << 20
@@ -37,20 +36,6 @@ class JobFailedError(Exception):
     def __init__(self, failed: Failed) -> None:
         super().__init__(failed.reason)
         self.fault = failed.fault
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """What a worker may use for one instance, in seconds."""
-
-    cpu_seconds: float
-    wall_seconds: float
-
-    def grant(self, worker: WorkerProcess, size: int, file_bytes: int) -> float:
-        """Sets the limits for an instance of `size` bytes; returns the deadline (monotonic)."""
-        times = 1 + size // _LARGE
-        worker.limit(cpu_seconds=self.cpu_seconds * times, file_bytes=file_bytes)
-        return time.monotonic() + self.wall_seconds * times
 
 
 class PackDrive:
@@ -214,6 +199,8 @@ class _Unpacking:
         if not isinstance(message, Ask):
             raise _unexpected(message)
         facts = _decoded(message.facts, ParcelFacts)
+        if not 0 < facts.instances <= INSTANCES_MAX:
+            raise WorkerLostError("it spoke nonsense")
         self._worker.send(Item(arguments=pack_value(None)))
         return facts
 

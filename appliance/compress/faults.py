@@ -18,6 +18,10 @@ class InstanceMismatchError(ParcelError):
     """An instance did not come back byte-exact from a parcel."""
 
 
+class ParcelTooSlowError(InstanceMismatchError):
+    """A parcel took longer to restore than one of its size may."""
+
+
 class PackingFailedError(PackingError):
     """A worker process died on this instance, or the instance did not come back byte-exact."""
 

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from appliance.compress.digests import digest_from, parcel_digests
-from appliance.compress.drive import DRIVE_FAULTS, JobFailedError, PackDrive, Patience, drive_unpack
+from appliance.compress.drive import DRIVE_FAULTS, JobFailedError, PackDrive, drive_unpack
 from appliance.compress.faults import DamagedSourceError, PackingFailedError
 from appliance.compress.nursery import Nursery
 from appliance.compress.parcel import NO_DICTIONARY, preamble_of
+from appliance.compress.patience import Patience
 from appliance.compress.read import ParcelFacts
 from appliance.compress.takers import Comparison, DifferentError
 from appliance.compress.values import Header, PackedParcel, ParcelContext, Source

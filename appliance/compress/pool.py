@@ -6,6 +6,7 @@ packed and unpacked in worker processes alone; whatever happens there costs one 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -81,18 +82,20 @@ class WorkerPool:
         """Restores every instance of a parcel into the existing directory `into`, as Part 10 files (not fsynced).
 
         `dictionaries` gives the header with this SHA-256, or None. A parcel that claims more than
-        `restored_bytes_max` bytes is refused before anything is inflated. Raises ParcelError;
-        `faults.refusal_of` has the word for the unit. After an error no file remains in `into`.
+        `restored_bytes_max` bytes is refused before anything is inflated; one that takes longer than
+        `patience.parcel_seconds`, when that time is over. Raises ParcelError; `faults.refusal_of` has the word for the
+        unit. After an error no file remains in `into`.
         """
         return self._unpacker.unpack(parcel, dictionaries, into, restored_bytes_max=restored_bytes_max)
 
-    def transcode(self, file: Path, out: Path) -> bytes | None:
+    def transcode(self, file: Path, out: Path, *, until: float = math.inf) -> bytes | None:
         """Writes the Part 10 file `file` to `out` in JPEG 2000 Lossless (1.2.840.10008.1.2.4.90), not fsynced.
 
         Returns the recipe that `restore` needs to get the received bytes back, which was tried and compared; None
-        when the file must stay as received, and then there is no `out`. Raises DiskFullError, OSError.
+        when the file must stay as received, and then there is no `out`: so it is too when that is not done by `until`
+        (monotonic). Raises DiskFullError, OSError.
         """
-        return self._archivist.transcode(file, out)
+        return self._archivist.transcode(file, out, until)
 
     def restore(self, file: Path, recipe: bytes, out: Path) -> bytes:
         """Writes the Part 10 file with the data set as received to `out` (not fsynced); returns the data set's SHA-256.

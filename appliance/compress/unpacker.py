@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from appliance.compress.digests import parcel_digests
-from appliance.compress.drive import DRIVE_FAULTS, JobFailedError, Patience, drive_unpack
-from appliance.compress.faults import DamagedParcelError, InstanceMismatchError, ParcelTooLargeError, PoolClosedError
+from appliance.compress.drive import DRIVE_FAULTS, JobFailedError, drive_unpack
+from appliance.compress.faults import (
+    DamagedParcelError,
+    InstanceMismatchError,
+    ParcelTooLargeError,
+    ParcelTooSlowError,
+    PoolClosedError,
+    WorkerLostError,
+)
 from appliance.compress.nursery import Nursery
 from appliance.compress.parcel import NO_DICTIONARY, Preamble, preamble_of
+from appliance.compress.patience import Patience
 from appliance.compress.read import ParcelFacts
 from appliance.compress.takers import Files
 from appliance.compress.values import RestoredParcel
@@ -60,15 +70,16 @@ class Unpacker:
         )
 
     def _unpack(self, file: BinaryIO, dictionary: bytes | None, restored_bytes_max: int, taker: Files) -> ParcelFacts:
-        with _as_parcel_faults(self._nursery), self._nursery.lend() as worker:
-            facts, digests = drive_unpack(worker, file, dictionary, restored_bytes_max, self._patience, taker)
+        patience = self._patience.for_parcel(os.fstat(file.fileno()).st_size, time.monotonic())
+        with _as_parcel_faults(self._nursery, patience), self._nursery.lend() as worker:
+            facts, digests = drive_unpack(worker, file, dictionary, restored_bytes_max, patience, taker)
         if digests != facts.digests:
             raise InstanceMismatchError
         return facts
 
 
 @contextmanager
-def _as_parcel_faults(workers: Nursery) -> Iterator[None]:
+def _as_parcel_faults(workers: Nursery, patience: Patience) -> Iterator[None]:
     """A worker that is lost or gives up says something about the parcel that it was given."""
     try:
         yield
@@ -77,6 +88,8 @@ def _as_parcel_faults(workers: Nursery) -> Iterator[None]:
             raise PoolClosedError from None
         if isinstance(error, JobFailedError) and error.fault in _PARCEL_FAULTS:
             raise _PARCEL_FAULTS[error.fault](str(error)) from error
+        if isinstance(error, WorkerLostError) and patience.is_over(time.monotonic()):
+            raise ParcelTooSlowError from error
         raise InstanceMismatchError(f"An instance can't be restored from its parcel: {error}") from error
 
 

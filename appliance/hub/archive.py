@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -42,11 +43,13 @@ class Archiver:
         self._form = Form(setting)
         self._pool = pool
 
-    def prepare(self, item: RestoredInstance, staging: Path) -> Prepared:
-        """Files of the instance for the store, in `staging`. Blocking. Raises DiskFullError, OSError."""
-        if self._form is Form.JPEG2000:
+    def prepare(self, item: RestoredInstance, staging: Path, until: float) -> Prepared:
+        """Files of the instance for the store, in `staging`. What can't be JPEG 2000 by `until` (monotonic) stays as
+        received. Blocking. Raises DiskFullError, OSError.
+        """
+        if self._form is Form.JPEG2000 and time.monotonic() < until:
             out = staging / f"{item.file.stem}.j2k"
-            recipe = self._pool.transcode(item.file, out)
+            recipe = self._pool.transcode(item.file, out, until=until)
             if recipe is not None:
                 return _prepared(Form.JPEG2000, out, recipe)
         return _prepared(Form.AS_RECEIVED, item.file)

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from appliance.clock import now_ms
 from appliance.compress.faults import ParcelTooLargeError, refusal_of
+from appliance.compress.patience import parcel_seconds
 from appliance.compress.pool import WorkerPool
 from appliance.compress.values import RestoredInstance, RestoredParcel
 from appliance.config import HubConfig
@@ -63,6 +65,7 @@ class Ingest:
         self._reserve = config.hub.reserve_bytes // 2  # uploads leave all of it free; a check may use half
         self._index, self._store, self._pool = index, store, pool
         self._archiver = Archiver(config.hub.archive, pool)
+        self._wall_seconds = config.compress.wall_seconds
 
     def check(self, parcel: Parcel) -> None:
         """Brings the parcel to its verdict. Blocking. Raises DiskFullError, DatabaseError, OSError: then it still
@@ -79,12 +82,13 @@ class Ingest:
             shutil.rmtree(staging, ignore_errors=True)
 
     def _verify(self, parcel: Parcel, staging: Path) -> None:
+        until = time.monotonic() + parcel_seconds(self._wall_seconds, parcel.length)
         restored = self._unpack(parcel, staging)
         if parcel.digest not in {None, restored.digest}:
             raise RefusedError(Refusal.DIGEST, "The bytes are not those that the parcel's digest names")
         identities = [_identity(item, restored) for item in restored.instances]
         headers = _headers(parcel, restored, staging)
-        archived = self._archive(parcel, restored, identities, headers, staging)
+        archived = self._archive(parcel, restored, identities, headers, staging, until)
         unneeded = self._file(parcel, restored, archived, headers)
         self._store.delete(unneeded)
         self._path(parcel).unlink(missing_ok=True)
@@ -130,15 +134,18 @@ class Ingest:
         identities: list[InstanceIdentity],
         headers: list[_Header],
         staging: Path,
+        until: float,
     ) -> list[Archived]:
-        """Makes the objects of every instance that is not held yet, durable in the store."""
+        """Makes the objects of every instance that is not held yet, durable in the store. After `until` (monotonic)
+        they stay as received: the other sites wait.
+        """
         with self._index.read() as connection:
             held = instances.held(connection, [(item.sop_instance_uid, item.digest) for item in restored.instances])
         archived, files = [], [(header.key, header.file) for header in headers]
         for position, (item, identity) in enumerate(zip(restored.instances, identities, strict=True)):
             stored = None
             if (item.sop_instance_uid, item.digest) not in held:
-                prepared = self._archiver.prepare(item, staging)
+                prepared = self._archiver.prepare(item, staging, until)
                 stored = _stored(parcel.name, position, prepared)
                 files.append((stored.key, prepared.file))
                 if prepared.recipe and stored.recipe_key:

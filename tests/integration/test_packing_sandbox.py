@@ -12,16 +12,18 @@ import textwrap
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.hostile_jobs import HARMS, pixels
+from support.hostile_jobs import ENDLESS, HARMS, pixels
 from support.images import CONTEXT, Image, data_set, write_source
 
 from appliance.compress import sandbox
 from appliance.compress.faults import (
     InstanceMismatchError,
     PackingFailedError,
+    ParcelTooSlowError,
     PoolClosedError,
     refusal_of,
 )
@@ -131,6 +133,33 @@ def test_a_decoder_that_fails_at_the_hub_refuses_the_parcel_and_leaves_no_file(
     with pytest.raises(InstanceMismatchError) as refused:
         pool.unpack(parcel, lambda _: None, into)
     assert refusal_of(refused.value) is Refusal.INSTANCE
+    assert not list(into.iterdir())
+
+
+def test_a_parcel_whose_instances_each_take_their_time_is_refused_when_that_of_the_whole_is_over(
+    tmp_path: Path,
+) -> None:
+    """Each of them stays within what one instance may take: twenty of a second each."""
+    parcel, into = tmp_path / "a.parcel", tmp_path / "into"
+    into.mkdir()
+    with WorkerPool(LIMITS) as honest:
+        honest.pack(sources(tmp_path, *[pixels("doze", "1.0", when="decode")] * 20), CONTEXT, None, parcel)
+    with (
+        WorkerPool(IMPATIENT, jobs="support.hostile_jobs") as pool,
+        pytest.raises(ParcelTooSlowError) as refused,
+    ):
+        pool.unpack(parcel, lambda _: None, into)
+    assert refusal_of(refused.value) is Refusal.INSTANCE
+    assert not list(into.iterdir())
+
+
+def test_a_worker_that_names_instances_without_end_is_not_listened_to(pool: WorkerPool, tmp_path: Path) -> None:
+    parcel, into = tmp_path / "a.parcel", tmp_path / "into"
+    into.mkdir()
+    with WorkerPool(LIMITS) as honest:
+        honest.pack(sources(tmp_path, GOOD), replace(CONTEXT, site=ENDLESS), None, parcel)
+    with pytest.raises(InstanceMismatchError, match="spoke nonsense"):
+        pool.unpack(parcel, lambda _: None, into)
     assert not list(into.iterdir())
 
 

@@ -7,6 +7,7 @@ codecs run: inside the sandbox, while an instance is packed or unpacked.
 from __future__ import annotations
 
 import ctypes
+import itertools
 import os
 import signal
 import socket
@@ -19,15 +20,18 @@ from typing import Final
 
 import msgspec
 
-from appliance.compress import read, write
+from appliance.compress import jobs, read, write
 from appliance.compress.channel import Ask, Done, pack_value
 from appliance.compress.codecs import decode_block, encode_block
 from appliance.compress.codecs.base import Codec
+from appliance.compress.codecs.store import Store
 from appliance.compress.jobs import JOBS as _REAL_JOBS
 from appliance.compress.layout import Layout
+from appliance.compress.session import Session
 
 JOBS: Final = dict(_REAL_JOBS)
 MARK: Final = b"HARM:"
+ENDLESS: Final = "endless"
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
 
 
@@ -139,6 +143,11 @@ def _lie(_target: str) -> None:
     """Does nothing; `_harmful_encode` then gives other bytes away."""
 
 
+def _doze(target: str) -> None:
+    """Takes its time: `target` seconds, which may be less than an instance is given."""
+    time.sleep(float(target))
+
+
 HARMS: Final[dict[str, Callable[[str], None]]] = {
     "connect": _connect,
     "execute": _execute,
@@ -161,6 +170,7 @@ HARMS: Final[dict[str, Callable[[str], None]]] = {
     "forge": _forge,
     "skip": _skip,
 }
+_DELAYS: Final[dict[str, Callable[[str], None]]] = {"doze": _doze}  # no harm by itself
 
 
 def _harm(block: bytes, when: str) -> str:
@@ -171,7 +181,7 @@ def _harm(block: bytes, when: str) -> str:
     moment, harm, target = asked.split(b":")[:3]
     if moment.decode() != when:
         return ""
-    HARMS[harm.decode()](target.decode())
+    (HARMS | _DELAYS)[harm.decode()](target.decode())
     return harm.decode()
 
 
@@ -183,8 +193,35 @@ def _harmful_encode(block: bytes, layout: Layout) -> tuple[Codec, bytes]:
 
 def _harmful_decode(codec_id: int, payload: bytes, layout: Layout, size: int) -> bytes:
     block = decode_block(codec_id, payload, layout, size)
+    if codec_id == Store.id:  # nothing decodes it
+        return block
     return block[::-1] if _harm(block, "decode") == "lie" else block
+
+
+def _endless_read(
+    session: Session, request: read.UnpackRequest, descriptor: int, sink: read.Sink, dictionary: bytes | None
+) -> None:
+    """A parcel of the site `endless` has instances without end, each of no byte at all."""
+    manifest = read.open_parcel(descriptor, dictionary).manifest
+    if manifest.site != ENDLESS:
+        read.read_parcel(session, request, descriptor, sink, dictionary)
+        return
+    facts = read.ParcelFacts(study=manifest.study, site=ENDLESS, priority="stat", digests=bytes(32), instances=1 << 40)
+    nothing = read.InstanceFacts(
+        sop_instance_uid="1.2.3",
+        sop_class_uid="1.2.3",
+        transfer_syntax_uid="1.2.3",
+        calling_ae="",
+        received_at=0,
+        bytes=0,
+        header_bytes=0,
+        keep_header=False,
+    )
+    session.ask(-1, facts, type(None))
+    for index in itertools.count():
+        session.ask(index, nothing, type(None))
 
 
 write.encode_block = _harmful_encode
 read.decode_block = _harmful_decode
+jobs.read_parcel = _endless_read

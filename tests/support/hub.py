@@ -35,12 +35,14 @@ from appliance.part10.meta import FileMeta, encode_prefix
 MIB = 1 << 20
 
 
-def hub_config(data: Path, **values: Any) -> HubConfig:
+def hub_config(data: Path, compress: Compress | None = None, **values: Any) -> HubConfig:
     """A hub on a free port of loopback. `values`: keys of [hub] and [limits]."""
     limits = {key: value for key, value in values.items() if key in HubLimits.__struct_fields__}
     hub = {key: value for key, value in values.items() if key not in limits}
     return HubConfig(
-        hub=HubServer(**{"data": str(data), "port": 0, "reserve_bytes": MIB, **hub}), limits=HubLimits(**limits)
+        hub=HubServer(**{"data": str(data), "port": 0, "reserve_bytes": MIB, **hub}),
+        limits=HubLimits(**limits),
+        compress=compress or Compress(),
     )
 
 
