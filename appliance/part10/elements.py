@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import struct
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, Final
 
 from appliance.errors import DicomError
-from appliance.part10.transfer_syntax import IMPLICIT, Encoding
+from appliance.part10.transfer_syntax import EXPLICIT, IMPLICIT, Encoding
 
 UNDEFINED: Final = 0xFFFFFFFF
 PIXEL_DATA: Final = 0x7FE00010
@@ -143,6 +145,46 @@ def walk(stream: BinaryIO, encoding: Encoding, size: int, *, elements_max: int =
     make no sense; what came before was yielded. Not for a deflated data set.
     """
     return _Walker(stream, encoding, size, elements_max).elements()
+
+
+def read_plain(head: bytes | bytearray, wanted: Container[int], last: int) -> dict[int, tuple[int, int]] | None:
+    """Where the values of the `wanted` tags lie in the first bytes of an explicit little endian data set.
+
+    Tag → (start, end), for tags up to `last`. None when it takes more than these bytes or more than a plain run of
+    elements to tell: then `walk` must do it. This is the way of nearly every instance that is received, and of one
+    with sequences of undefined length; it costs a third of what `walk` costs.
+    """
+    found: dict[int, tuple[int, int]] = {}
+    at, end = 0, len(head)
+    while at + 12 <= end:
+        group, element, vr, length = _PLAIN.unpack_from(head, at)
+        tag = group << 16 | element
+        if tag > last:
+            return found
+        start = at + 8
+        if vr in _LONG_VRS:
+            (length,) = _LENGTH.unpack_from(head, start)
+            start += 4
+        elif vr not in _VR_NAMES:
+            return None
+        at = start + length if length != UNDEFINED else _end_of_items(head, at)
+        if not start <= at <= end:
+            return None
+        if tag in wanted and length != UNDEFINED:
+            found[tag] = (start, at)
+    return None
+
+
+_PLAIN: Final = struct.Struct("<HH2sH")
+_LENGTH: Final = struct.Struct("<L")
+
+
+def _end_of_items(head: bytes | bytearray, at: int) -> int:
+    """Where the element of undefined length at `at` ends; 0 when these bytes do not tell."""
+    with contextlib.suppress(DicomError), io.BytesIO(head) as stream:
+        stream.seek(at)
+        return at + next(walk(stream, EXPLICIT, len(head) - at)).value_end
+    return 0
 
 
 def find_pixel_data(stream: BinaryIO, encoding: Encoding, size: int) -> Element | None:

@@ -11,8 +11,8 @@ from pydicom.charset import decode_bytes, python_encoding
 
 from appliance.errors import DicomError
 from appliance.model.identity import InstanceIdentity
-from appliance.part10.elements import walk
-from appliance.part10.transfer_syntax import encoding_of
+from appliance.part10.elements import read_plain, walk
+from appliance.part10.transfer_syntax import EXPLICIT, encoding_of
 
 # Elements to read: tag → field. Text (decoded with the data set's character set) or code (ASCII).
 _CHARACTER_SET: Final = 0x00080005
@@ -39,6 +39,7 @@ _FIELDS: Final = {
     0x00280008: "number_of_frames",
 }
 _LAST: Final = max(_FIELDS)
+_READ: Final = frozenset({_CHARACTER_SET, *_FIELDS})
 _UIDS: Final = ("study_instance_uid", "series_instance_uid", "sop_class_uid", "sop_instance_uid")
 _LONGEST_VALUE: Final = (
     1024  # bytes read of one value; the longest legal one here is a person name of 3 × 64 characters
@@ -71,7 +72,7 @@ def read_identity(stream: BinaryIO, transfer_syntax_uid: str, size: int) -> Inst
         for element in walk(stream, encoding, size, elements_max=_ELEMENTS_MAX):
             if element.tag > _LAST:
                 break
-            if (element.tag in _FIELDS or element.tag == _CHARACTER_SET) and not element.undefined:
+            if element.tag in _READ and not element.undefined:
                 stream.seek(base + element.value_offset)
                 raw[element.tag] = stream.read(min(element.value_end - element.value_offset, _LONGEST_VALUE))
     except DicomError:
@@ -79,6 +80,20 @@ def read_identity(stream: BinaryIO, transfer_syntax_uid: str, size: int) -> Inst
         if 0x0020000E not in raw:
             raise
     return _identity(raw)
+
+
+def identity_in(head: bytes | bytearray, transfer_syntax_uid: str) -> InstanceIdentity | None:
+    """What `read_identity` would tell, when the first bytes of the data set are enough and plain; else None.
+
+    Raises DicomError when one of the four UIDs is missing or malformed.
+    """
+    if encoding_of(transfer_syntax_uid) != EXPLICIT:
+        return None
+    found = read_plain(head, _READ, _LAST)
+    if found is None:
+        return None
+    spans = {tag: slice(start, min(end, start + _LONGEST_VALUE)) for tag, (start, end) in found.items()}
+    return _identity({tag: bytes(head[span]) for tag, span in spans.items()})
 
 
 def _inflated_head(stream: BinaryIO, size: int) -> tuple[BinaryIO, int]:
@@ -109,6 +124,8 @@ def _encodings(value: bytes) -> list[str]:
 
 
 def _text(value: bytes, encodings: list[str]) -> str:
+    if value.isascii() and (text := value.decode("ascii")).isprintable():  # the same in every character set
+        return text.strip()[:_LONGEST_TEXT].rstrip()
     try:
         if b"\x1b" in value:
             text = decode_bytes(value, encodings, _DELIMITERS)

@@ -31,6 +31,7 @@ class Encoding:
 
 
 IMPLICIT: Final = Encoding(explicit=False)
+EXPLICIT: Final = Encoding(explicit=True)
 
 
 def encoding_of(transfer_syntax_uid: str) -> Encoding:

@@ -1,8 +1,9 @@
 """Group commit: one thread makes what many associations received durable together.
 
 An association syncs its own file (in parallel with the others) and hands it over. This thread takes all that wait,
-renames them into one directory, syncs that directory once, commits one transaction, and wakes them. So four
-modalities cost hardly more syncs than one. It is also the only thread of `receive` that touches the database.
+with those whose sync is under way, renames them into one directory, syncs that directory once, commits one
+transaction, and wakes them. So four modalities cost hardly more syncs than one. It is also the only thread of
+`receive` that touches the database.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from appliance.store_forward.spool import Spool, directory_of, disk_error, remov
 
 _NOTES_MAX: Final = 1000  # those who wait for an answer are as many as the associations, and need no ceiling here
 _BATCH_MAX: Final = 128
+_ANNOUNCED_SECONDS: Final = 0.003  # what is announced is awaited so long: an fsync of one image on a slow disk
 _ASK_SECONDS: Final = 10.0
 _TICK_SECONDS: Final = 2.0
 _log = get_logger()
@@ -47,7 +49,7 @@ class _Waiting:
     file: str = ""
     entry: Entry | None = None
     error: ApplianceError | None = None
-    done: threading.Event = field(default_factory=threading.Event)
+    done: threading.Lock = field(default_factory=threading.Lock)  # held until it is; an Event costs ten times as much
 
 
 @dataclass(slots=True, eq=False)
@@ -66,6 +68,7 @@ class Journal:
     def __init__(self, data: Path, spool: Spool, tick: Callable[[sqlite3.Connection], None]) -> None:
         self._data, self._spool, self._tick = data, spool, tick
         self._queue: queue.SimpleQueue[_Waiting | _Task | None] = queue.SimpleQueue()
+        self._announced: set[object] = set()
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._opened = threading.Event()
         self._problem: ApplianceError | None = None
@@ -90,9 +93,26 @@ class Journal:
 
     def store(self, arrival: Arrival) -> Entry:
         """Returns once the instance is durable, name and row. Raises ApplianceError when it is not, and is gone."""
+        return self._await(self._hand_over(arrival))
+
+    def seal_and_store(self, seal: Callable[[], Arrival]) -> Entry:
+        """The same of what `seal` returns. A batch that is being gathered meanwhile waits a little for it."""
+        mark = object()
+        self._announced.add(mark)
+        try:
+            waiting = self._hand_over(seal())
+        finally:
+            self._announced.discard(mark)
+        return self._await(waiting)
+
+    def _hand_over(self, arrival: Arrival) -> _Waiting:
         waiting = _Waiting(arrival)
+        waiting.done.acquire()
         self._queue.put(waiting)
-        while not waiting.done.wait(1.0):
+        return waiting
+
+    def _await(self, waiting: _Waiting) -> Entry:
+        while not waiting.done.acquire(timeout=1.0):
             if not self.alive:
                 raise DatabaseError("The receiver is ending")
         if waiting.error or waiting.entry is None:
@@ -142,12 +162,14 @@ class Journal:
                     self._do(connection, item)
 
     def _take(self, until: float) -> list[_Waiting | _Task | None]:
-        """What waits now, at most a batch; empty when nothing came until then."""
+        """What waits now and what is announced, at most a batch; empty when nothing came until then."""
         items: list[_Waiting | _Task | None] = []
         with contextlib.suppress(queue.Empty):
             items.append(self._queue.get(timeout=max(0.0, until - time.monotonic())))
+            gather_until = time.monotonic() + _ANNOUNCED_SECONDS
             while len(items) < _BATCH_MAX and items[-1] is not None:
-                items.append(self._queue.get_nowait())
+                wait = gather_until - time.monotonic() if self._announced else 0.0
+                items.append(self._queue.get(timeout=wait) if wait > 0 else self._queue.get_nowait())
         return items
 
     def _do(self, connection: sqlite3.Connection, task: _Task) -> None:
@@ -171,7 +193,7 @@ class Journal:
                 waiting.error = waiting.error or problem
         for waiting in batch:
             self._clean(waiting)
-            waiting.done.set()
+            waiting.done.release()
 
     def _placed(self, register: Register, batch: list[_Waiting]) -> list[_Waiting]:
         """Renames each into the directory of the moment and makes the names durable; without those that failed."""

@@ -25,7 +25,7 @@ from appliance.part10.identity import valid_uid
 from appliance.part10.meta import FileMeta
 from appliance.store_forward.arrival import Arrival, Outcome, record_received
 from appliance.store_forward.journal import Journal
-from appliance.store_forward.spool import Incoming, Sealed, Spool
+from appliance.store_forward.spool import Incoming, Spool
 
 _SQL: Final = NamedSql("appliance.store_forward.sql", "receive.sql")
 _log = get_logger()
@@ -58,10 +58,14 @@ class Storing:
         """A file for an instance that begins to come. Raises ApplianceError when there is no room."""
         return self._spool.open(meta, size_max=self._size_max)
 
-    def keep(self, sealed: Sealed, identity: InstanceIdentity, transfer_syntax: str) -> None:
-        """Returns when the instance is durable, name and row (DESIGN invariant 1). Raises ApplianceError."""
-        arrival = Arrival(
-            sealed=sealed,
+    def keep(self, incoming: Incoming, identity: InstanceIdentity, transfer_syntax: str) -> None:
+        """Returns when the instance is durable, name and row (invariant 1); after an ApplianceError it is gone."""
+        entry = self._journal.seal_and_store(partial(self._sealed, incoming, identity, transfer_syntax))
+        self._counts[entry.study_id] += entry.outcome is not Outcome.DUPLICATE
+
+    def _sealed(self, incoming: Incoming, identity: InstanceIdentity, transfer_syntax: str) -> Arrival:
+        return Arrival(
+            sealed=incoming.seal(),
             identity=identity,
             transfer_syntax_uid=transfer_syntax,
             calling_ae=self._sender.caller.calling_ae,
@@ -70,8 +74,6 @@ class Storing:
             settle_ms=self._sender.settle_ms,
             priority=self._sender.priority,
         )
-        entry = self._journal.store(arrival)
-        self._counts[entry.study_id] += entry.outcome is not Outcome.DUPLICATE
 
     def refused(self, status: Status, error: ApplianceError) -> None:
         """Shows a refusal to people: a log line, and a row for the page when the database takes one."""
@@ -170,15 +172,24 @@ class _Store:
 
     def _keep(self, incoming: Incoming) -> None:
         try:
+            identity = self._identity(incoming)
+        except _RefusedError:
+            incoming.discard()
+            raise
+        try:
+            self._association.keep(incoming, identity, self._transfer_syntax)
+        except ApplianceError as error:
+            raise _RefusedError(Status.OUT_OF_RESOURCES, error) from error
+
+    def _identity(self, incoming: Incoming) -> InstanceIdentity:
+        try:
             identity = incoming.identity()
-            _check(identity, self._request)
-            self._association.keep(incoming.seal(), identity, self._transfer_syntax)
         except DicomError as error:
             raise _RefusedError(Status.CANNOT_UNDERSTAND, error) from error
         except ApplianceError as error:
             raise _RefusedError(Status.OUT_OF_RESOURCES, error) from error
-        finally:
-            incoming.discard()  # an instance that was kept has another name by now
+        _check(identity, self._request)
+        return identity
 
 
 def _check(identity: InstanceIdentity, request: CommandSet) -> None:

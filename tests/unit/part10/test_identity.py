@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import random
 import zlib
 from pathlib import Path
 
@@ -10,15 +12,17 @@ import pydicom
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydicom.data import get_charset_files
+from pydicom.data import get_charset_files, get_testdata_files
 from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
+from pydicom.sequence import Sequence
+from support.mutate import mutate
 
 from appliance.errors import DicomError
-from appliance.part10.identity import read_identity, valid_uid
+from appliance.part10.identity import identity_in, read_identity, valid_uid
 from appliance.part10.meta import read_prefix
-from appliance.part10.transfer_syntax import DEFLATED_LITTLE, EXPLICIT_LITTLE
+from appliance.part10.transfer_syntax import DEFLATED_LITTLE, EXPLICIT_LITTLE, IMPLICIT_LITTLE
 
 
 def minimal(**values: object) -> Dataset:
@@ -112,3 +116,57 @@ def test_text_of_any_bytes_in_any_character_set_never_fails(text: bytes, charset
 @given(st.text(max_size=80))
 def test_a_valid_uid_has_only_digits_and_dots(text: str) -> None:
     assert not valid_uid(text) or (set(text) <= set("0123456789.") and len(text) <= 64)
+
+
+def outcome(data: bytes) -> object:
+    try:
+        return identity_of(data)
+    except DicomError:
+        return None
+
+
+def test_the_quick_way_tells_of_real_files_what_the_thorough_one_tells() -> None:
+    told = 0
+    for path in (*get_charset_files("*.dcm"), *get_testdata_files("*.dcm")):
+        with Path(path).open("rb") as stream, contextlib.suppress(DicomError):
+            meta, offset = read_prefix(stream)
+            stream.seek(offset)
+            data = stream.read()
+            thorough = read_identity(io.BytesIO(data), meta.transfer_syntax_uid, len(data))
+            quick = identity_in(data[: 1 << 16], meta.transfer_syntax_uid)
+            assert quick in (None, thorough), path
+            told += quick is not None
+    assert told > 50
+
+
+def with_a_sequence(*, undefined: bool) -> bytes:
+    item = Dataset()
+    item.ReferencedSOPInstanceUID = "1.2.3.4.5"
+    item.is_undefined_length_sequence_item = undefined
+    dataset = minimal(PatientID="P7", Modality="CT")
+    dataset.ReferencedStudySequence = Sequence([item])
+    dataset["ReferencedStudySequence"].is_undefined_length = undefined
+    dataset.add_new(0x7FE00010, "OW", b"\0" * 64)
+    return encoded(dataset)
+
+
+@pytest.mark.parametrize("undefined", [False, True])
+def test_the_quick_way_passes_a_sequence(undefined: bool) -> None:
+    data = with_a_sequence(undefined=undefined)
+    found = identity_in(data, EXPLICIT_LITTLE)
+    assert found == identity_of(data)
+    assert found
+    assert found.patient_id == "P7"
+
+
+@given(seed=st.integers(0, 1 << 32), undefined=st.booleans())
+def test_the_quick_way_never_tells_of_broken_bytes_what_the_thorough_one_does_not(seed: int, undefined: bool) -> None:
+    data = mutate(with_a_sequence(undefined=undefined), random.Random(seed))
+    with contextlib.suppress(DicomError):
+        assert identity_in(data, EXPLICIT_LITTLE) in (None, outcome(data))
+
+
+def test_the_quick_way_leaves_other_encodings_and_more_bytes_to_the_thorough_one() -> None:
+    data = with_a_sequence(undefined=False)
+    assert identity_in(data, IMPLICIT_LITTLE) is None
+    assert identity_in(data[:100], EXPLICIT_LITTLE) is None

@@ -20,7 +20,7 @@ from appliance.config import MIB
 from appliance.errors import ApplianceError, DatabaseError
 from appliance.model.states import InstanceEvent
 from appliance.part10.meta import FileMeta
-from appliance.store_forward.arrival import Arrival, Entry, Outcome
+from appliance.store_forward.arrival import Arrival, Entry, Outcome, Register
 from appliance.store_forward.database import open_database, transaction
 from appliance.store_forward.journal import Journal
 from appliance.store_forward.queue import move_instances
@@ -98,6 +98,49 @@ def test_the_same_instance_from_many_at_once_is_one_copy(tmp_path: Path) -> None
     assert outcomes.count(Outcome.STORED) == 1
     assert outcomes.count(Outcome.DUPLICATE) == 39
     assert len(spool_files(tmp_path)) == 1
+
+
+def test_a_batch_waits_a_little_for_a_file_that_is_being_synced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("appliance.store_forward.journal._ANNOUNCED_SECONDS", 5.0)
+    with opened(tmp_path) as (spool, journal), ThreadPoolExecutor(2) as threads:
+        first, second = (arrival(spool, tiny_instances.make(1, number)) for number in (1, 2))
+        commits = rows_committed(journal)
+        handed_over = threading.Event()
+
+        def slowly() -> Arrival:
+            handed_over.wait(5)  # the first is in the journal's hands before this one is sealed
+            return second
+
+        entry = threads.submit(journal.seal_and_store, slowly)
+        other = threads.submit(journal.seal_and_store, lambda: handed_over.set() or first)
+        assert {entry.result().outcome, other.result().outcome} == {Outcome.STORED}
+    assert commits == [2]
+
+
+def rows_committed(journal: Journal) -> list[int]:
+    """Grows by the size of each batch that is committed from now on."""
+    sizes = list[int]()
+    commit = journal._commit
+
+    def counted(connection: sqlite3.Connection, register: Register, batch: list[object]) -> None:
+        sizes.append(len(batch))
+        commit(connection, register, batch)  # type: ignore[arg-type]
+
+    journal._commit = counted  # type: ignore[method-assign]
+    return sizes
+
+
+def test_a_seal_that_fails_holds_no_batch_up(tmp_path: Path) -> None:
+    def fails() -> Arrival:
+        raise DatabaseError("no")
+
+    with opened(tmp_path) as (spool, journal):
+        with pytest.raises(DatabaseError):
+            journal.seal_and_store(fails)
+        assert journal.store(arrival(spool, tiny_instances.make(1, 1))).outcome is Outcome.STORED
+        assert not journal._announced
 
 
 def test_the_same_uid_with_other_bytes_is_kept_and_both_are_flagged(tmp_path: Path) -> None:
