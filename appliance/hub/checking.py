@@ -1,4 +1,7 @@
-"""Takes whole parcels one after the other to their verdict, in threads, so that no request waits for it."""
+"""Takes whole parcels one after the other to their verdict, in threads, so that no request waits for it.
+
+Which one comes next: `turns` decides between sites; within a site it is priority, then the time at which it was whole.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,10 @@ from appliance.hub.index.parcels import Parcel
 from appliance.hub.ingest import Ingest
 from appliance.hub.parts import Parts
 from appliance.hub.store import Store
+from appliance.hub.turns import Turns, Waiting
 from appliance.logs import get_logger
 from appliance.mistakes import where
+from appliance.model.priority import Priority
 
 _LOOK_SECONDS: Final = 5.0  # how often it looks without being told
 _PAUSE_FIRST: Final = 2.0
@@ -24,7 +29,7 @@ log = get_logger()
 
 
 class Checking:
-    """As many parcels at once as there are workers; by priority, then by the time they became whole."""
+    """As many parcels at once as there are workers."""
 
     def __init__(self, parts: Parts, store: Store) -> None:
         self._parts = parts
@@ -33,6 +38,7 @@ class Checking:
         self._ingest = Ingest(parts.config, parts.index, store, self._pool)
         self._threads = ThreadPoolExecutor(self._workers, "hub-check")
         self._choosing = asyncio.Lock()
+        self._turns = Turns()
         self._busy: set[int] = set()
         self._paused: dict[int, tuple[float, float]] = {}  # parcel → when to try again, the pause before that
 
@@ -75,14 +81,16 @@ class Checking:
         async with self._choosing:
             now = asyncio.get_running_loop().time()
             passed = self._busy | {parcel for parcel, (until, _) in self._paused.items() if until > now}
-            parcel = await self._parts.blocking(self._read_next, passed)
-            if parcel:
-                self._busy.add(parcel.id)
-            return parcel
+            found = {_waiting(parcel): parcel for parcel in await self._parts.blocking(self._read, passed)}
+            if not found:
+                return None
+            taken, self._turns = self._turns.take(found)
+            self._busy.add(taken.parcel)
+            return found[taken]
 
-    def _read_next(self, passed: set[int]) -> Parcel | None:
+    def _read(self, passed: set[int]) -> list[Parcel]:
         with self._parts.index.read() as connection:
-            return parcels.next_to_check(connection, passed)
+            return parcels.first_of_each_site(connection, passed)
 
     def _pause(self, parcel: Parcel, error: Exception) -> None:
         """Twice as long each time, so that what can't be mended is not tried in a hot loop."""
@@ -96,3 +104,7 @@ class Checking:
         """Ends the workers and waits for the threads. Blocking. A check that was going on begins anew at the start."""
         self._pool.close()
         self._threads.shutdown()
+
+
+def _waiting(parcel: Parcel) -> Waiting:
+    return Waiting(parcel.site_id, parcel.id, stat=parcel.priority == Priority.STAT)

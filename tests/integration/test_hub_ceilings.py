@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 from collections.abc import Iterator
@@ -12,8 +13,9 @@ from pathlib import Path
 import pytest
 from support import tiny_instances
 from support.hostile_jobs import pixels
-from support.hub import RunningHub, hub_config, pack, running_hub, source
+from support.hub import RunningHub, add_site, hub_config, pack, running_hub, source, tiny_parcel
 from support.images import CONTEXT, Image, data_set, write_source
+from support.processes import wait_for
 
 from appliance.compress.pool import WorkerPool
 from appliance.config import Compress
@@ -68,3 +70,25 @@ def test_what_cannot_be_turned_to_jpeg_2000_in_time_stays_as_received(tmp_path: 
         assert (late.form, late.file) == (Form.AS_RECEIVED, item.file)
         assert pool.transcode(item.file, staging / "x.j2k", until=time.monotonic()) is None
         assert archiver.prepare(item, staging, until=math.inf).form is Form.JPEG2000
+
+
+def test_a_site_that_has_piled_up_parcels_delays_another_by_one_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    config = hub_config(tmp_path / "hub")
+    with monkeypatch.context() as patched, running_hub(config) as hub:
+        patched.setattr(checking.Checking, "_next", nothing_to_check)
+        other = hub.client(add_site(config, "site-2"))
+        for client, study in [(hub.client(), number) for number in range(6)] + [(other, 6), (other, 7)]:
+            parcel = tiny_parcel(tmp_path / str(study), study, [1])
+            created = client.create(len(parcel), hashlib.sha256(parcel).hexdigest())
+            assert client.patch(created.headers["location"], 0, parcel).status == 204
+        secret = hub.secret
+    with running_hub(config, secret) as hub:
+        wait_for(lambda: not hub.rows("SELECT 1 FROM parcel WHERE verdict = 'checking'"), "all are checked")
+        order = [row[0] for row in hub.rows("SELECT site_id FROM parcel ORDER BY decided_at")]
+    assert order == ["site-1", "site-2", "site-1", "site-2"] + ["site-1"] * 4
+
+
+async def nothing_to_check(_checking: checking.Checking) -> None:
+    """A hub that does not come to its checks."""

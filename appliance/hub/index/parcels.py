@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, delete, exists, func, insert, select, update
 
 from appliance.hub.index.tables import parcel as table
+from appliance.hub.index.tables import site
 from appliance.model.receipt import Refusal, Verdict
 
 
@@ -113,12 +114,22 @@ def set_offset(connection: Connection, name: str, offset: int, now: int) -> bool
     return moved == 1
 
 
-def next_to_check(connection: Connection, busy: Collection[int]) -> Parcel | None:
-    """The parcel to check next: by priority, then by time. `busy` ones are passed over."""
-    waiting = (table.c.verdict == Verdict.CHECKING) & table.c.id.not_in(list(busy))
-    order = (table.c.priority, table.c.completed_at, table.c.id)
-    row = connection.execute(select(*_FIELDS).where(waiting).order_by(*order).limit(1)).one_or_none()
-    return _parcel(row) if row else None
+def first_of_each_site(connection: Connection, passed: Collection[int]) -> list[Parcel]:
+    """For each site that waits for a check, the parcel that comes first: by priority, then by the time when it became
+    whole. The ids in `passed`, as many as there may be, are passed over.
+    """
+    checking = table.c.verdict == Verdict.CHECKING
+    some = exists().where(checking, table.c.site_id == site.c.id)
+    sites = connection.execute(select(site.c.id).where(some)).scalars().all()
+    query = select(*_FIELDS).where(checking).order_by(table.c.priority, table.c.completed_at, table.c.id)
+    query = query.limit(len(passed) + 1)  # in here and not in SQL: a statement takes 32,766 values
+    found = []
+    for site_id in sites:
+        with connection.execute(query.where(table.c.site_id == site_id)) as rows:
+            first = next((row for row in rows if row.id not in passed), None)
+        if first:
+            found.append(_parcel(first))
+    return found
 
 
 def waiting(connection: Connection) -> int:

@@ -70,7 +70,7 @@ parcel = Table(
     Column("decided_at", BigInteger),
     UniqueConstraint("site_id", "digest"),
     CheckConstraint("verdict IN ('partial', 'checking', 'verified', 'refused')", name="verdict"),
-    Index(None, "verdict", "priority", "completed_at"),
+    Index(None, "verdict", "site_id", "priority", "completed_at"),
 )
 
 study = Table(

@@ -23,6 +23,7 @@ from appliance.hub.index.database import FILE_NAME, Index, url_of
 from appliance.hub.index.instances import Archived, Filing, Stored
 from appliance.hub.index.parcels import Opening
 from appliance.hub.index.tables import metadata
+from appliance.hub.index.tables import parcel as parcel_table
 from appliance.hub.store import key_of
 from appliance.model.identity import InstanceIdentity
 from appliance.model.receipt import Refusal, Verdict
@@ -98,7 +99,7 @@ def test_the_migrations_make_exactly_the_tables_that_the_code_knows(index: Index
     with index.read() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == []
-        assert context.get_current_revision() == "0001"
+        assert context.get_current_revision() == "0002"
 
 
 def test_migrating_again_changes_nothing(index: Index):
@@ -164,9 +165,9 @@ def test_an_upload_waits_for_its_check_only_when_its_last_byte_is_safe(index: In
         found = parcels.find(connection, "a", "n")
         assert found
         assert (found.offset, found.verdict, found.last_byte_at) == (9, Verdict.PARTIAL, 5_000)
-        assert parcels.next_to_check(connection, ()) is None
+        assert parcels.first_of_each_site(connection, ()) == []
         assert parcels.set_offset(connection, "n", 10, 6_000)
-        assert parcels.next_to_check(connection, ()) == parcels.find_by_digest(connection, "a", D1)
+        assert parcels.first_of_each_site(connection, ()) == [parcels.find_by_digest(connection, "a", D1)]
 
 
 def test_bytes_for_an_upload_that_is_whole_or_gone_change_nothing(index: Index):
@@ -196,16 +197,35 @@ def test_usage_counts_the_open_uploads_of_the_site_and_the_bytes_that_await_thei
         assert parcels.usage(connection, "nobody") == (0, 0)
 
 
-def test_parcels_are_checked_by_priority_and_then_in_the_order_they_became_whole(index: Index):
+def test_parcels_of_a_site_are_checked_by_priority_and_then_in_the_order_they_became_whole(index: Index):
     for name, priority in (("late", 2), ("prior", 3), ("stat", 0), ("next", 2)):
         a_parcel(index, name, priority=priority)
     order: list[str] = []
     busy: list[int] = []
     with index.read() as connection:
-        while found := parcels.next_to_check(connection, busy):
-            order.append(found.name)
-            busy.append(found.id)
+        while found := parcels.first_of_each_site(connection, busy):
+            order += [one.name for one in found]
+            busy += [one.id for one in found]
     assert order == ["stat", "late", "next", "prior"]
+
+
+def test_each_site_that_waits_has_its_own_first_parcel(index: Index):
+    for site, name in (("a", "1"), ("a", "2"), ("b", "3")):
+        a_parcel(index, name, site)
+    with index.read() as connection:
+        assert [one.name for one in parcels.first_of_each_site(connection, ())] == ["1", "3"]
+        assert [one.name for one in parcels.first_of_each_site(connection, {3})] == ["1"]
+
+
+def test_any_number_of_parcels_can_be_passed_over(index: Index):
+    """More than the 32,766 values that a statement of SQLite takes, then one that may be checked."""
+    count = 33_000
+    row = {"site_id": "a", "digest": None, "length": 1, "offset": 1, "priority": 2, "metadata": "", "reason": ""}
+    row |= {"verdict": Verdict.CHECKING, "created_at": 1, "last_byte_at": 1, "completed_at": 1}
+    with index.write() as connection:
+        connection.execute(sqlalchemy.insert(parcel_table), [row | {"name": f"{n}"} for n in range(count)])
+        (last,) = parcels.first_of_each_site(connection, set(range(1, count)))
+    assert last.name == str(count - 1)
 
 
 def test_a_refused_parcel_can_begin_anew(index: Index):
