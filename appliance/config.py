@@ -196,7 +196,9 @@ class HubLimits(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True)
     parcel_bytes_max: Annotated[int, Meta(ge=MIB, description="Largest parcel accepted, in bytes")] = 16 * GIB
     uploads_max: Annotated[Count, Meta(description="Open uploads of one site")] = 64
     partial_bytes_max: Annotated[int, Meta(ge=MIB, description="Bytes of open uploads of one site")] = 64 * GIB
-    upload_days: Annotated[Days, Meta(description="An upload that got no byte for this many days is removed")] = 60.0
+    upload_days: Annotated[
+        Days, Meta(description="An upload that got no byte in so many days of the hub being up is removed")
+    ] = 60.0
     silence_seconds: Annotated[
         Seconds, Meta(description="A request whose peer is silent this long is ended; its upload stays")
     ] = 120.0

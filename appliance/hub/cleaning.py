@@ -43,22 +43,25 @@ class Cleaning:
         """Cleans now and then, until cancelled."""
         while True:
             try:
-                await self.clean(self._now())
+                await self.clean(self._parts.uptime.milliseconds())
+                await self._parts.blocking(self.clean_refused, self._now())
+                await self._parts.blocking(self._parts.uptime.save)
             except (ApplianceError, OSError) as error:  # the disk or the index: both mend, or are seen elsewhere
                 log.error("cleaning failed", exception=type(error).__name__)
             await asyncio.sleep(EVERY_SECONDS)
 
     def _now(self) -> int:
-        """A clock that jumped forward while the hub ran must not make every upload look old."""
+        """A clock that jumped forward while the hub ran must not make every refused parcel look old."""
         return min(now_ms(), self._started + int((time.monotonic() - self._elapsed) * 1000))
 
-    async def clean(self, now: int) -> None:
-        """Removes what is over its time at `now` (Unix ms). An upload that some request holds is left alone."""
-        for parcel in await self._parts.blocking(self._expired, now - self._parts.limits.keep_ms):
+    async def clean(self, up: int) -> None:
+        """Removes the uploads that are over their time when the hub's uptime is `up`, in ms. One that some request
+        holds is left alone.
+        """
+        for parcel in await self._parts.blocking(self._expired, up - self._parts.limits.keep_ms):
             if not self._parts.holds.is_held(parcel.name):
                 async with self._parts.holds.take(parcel.name):
                     await self._parts.blocking(self._remove, parcel)
-        await self._parts.blocking(self.clean_refused, now)
 
     def _expired(self, before: int) -> list[parcels.Parcel]:
         with self._parts.index.read() as connection:
@@ -72,7 +75,7 @@ class Cleaning:
             log.info("an upload expired", site=parcel.site_id, parcel=parcel.id, bytes=parcel.offset)
 
     def clean_refused(self, now: int) -> None:
-        """Keeps the newest refused parcels, within days and bytes. Blocking."""
+        """Keeps the newest refused parcels, within days (of the clock, `now` in Unix ms) and bytes. Blocking."""
         kept = 0
         for path, size, changed in sorted(_files(self._refused), key=lambda file: -file[2]):
             kept += size

@@ -15,13 +15,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-from appliance.clock import now_ms
 from appliance.errors import DiskFullError
 from appliance.hub.credentials import Credential, accepts
 from appliance.hub.index import parcels, sites
 from appliance.hub.index.database import Index
 from appliance.hub.index.parcels import Parcel
 from appliance.hub.store import free_bytes, sync_directory
+from appliance.hub.uptime import Uptime
 from appliance.logs import get_logger
 from appliance.upload import server as tus
 
@@ -145,7 +145,7 @@ class Writer:
         with self._intake.index.write() as connection:
             if not accepts(sites.find(connection, self._credential.site), self._credential):
                 raise RevokedError
-            if not parcels.set_offset(connection, self._parcel.name, offset, now_ms()):
+            if not parcels.set_offset(connection, self._parcel.name, offset, self._intake.uptime.moment()):
                 raise tus.not_found()
 
     def close(self) -> None:
@@ -157,8 +157,8 @@ class Writer:
 class Intake:
     """The directory of uploads. Blocking: call in a thread."""
 
-    def __init__(self, index: Index, data: Path, reserve_bytes: int) -> None:
-        self.index = index
+    def __init__(self, index: Index, uptime: Uptime, data: Path, reserve_bytes: int) -> None:
+        self.index, self.uptime = index, uptime
         self._directory = data / "uploads"
         self._reserve = reserve_bytes
 
@@ -192,7 +192,7 @@ class Intake:
             self.make_file(parcel.name)
         offset = max(size, 0)
         with self.index.write() as connection:
-            parcels.set_offset(connection, parcel.name, offset, now_ms())
+            parcels.set_offset(connection, parcel.name, offset, self.uptime.moment())
         return offset
 
     def remove_file(self, name: str) -> None:

@@ -14,6 +14,7 @@ from aiohttp import web
 from appliance.config import HubConfig
 from appliance.hub.index.database import Index
 from appliance.hub.intake import Holds, Intake
+from appliance.hub.uptime import Uptime
 from appliance.upload import server as tus
 from appliance.upload.headers import RETRY_AFTER
 
@@ -69,7 +70,8 @@ class Parts:
     def __init__(self, config: HubConfig, index: Index) -> None:
         self.config = config
         self.index = index
-        self.intake = Intake(index, config.data, config.hub.reserve_bytes)
+        self.uptime = Uptime(index)
+        self.intake = Intake(index, self.uptime, config.data, config.hub.reserve_bytes)
         self.holds = Holds()
         self.slots = Slots(config.limits.requests_max)
         self.to_check = Bell()  # a parcel became whole

@@ -11,11 +11,11 @@ import sqlalchemy.exc
 from aiohttp import web
 from sqlalchemy import Connection
 
-from appliance.clock import now_ms
 from appliance.hub.access import CREDENTIAL, refusal
 from appliance.hub.feed import EndedEarlyError, Reason, batches
 from appliance.hub.index import parcels
 from appliance.hub.index.parcels import Parcel
+from appliance.hub.index.uptime import Moment
 from appliance.hub.intake import Hold, Writer
 from appliance.hub.parts import PARTS, Parts
 from appliance.logs import get_logger
@@ -43,7 +43,7 @@ async def on_collection(request: web.Request) -> web.StreamResponse:
     with parts.slots.take(request[CREDENTIAL].site):
         creation = tus.read_creation(request.headers, parts.limits)
         parcel = await parts.blocking(_open_upload, parts, request[CREDENTIAL].site, creation)
-    return _response(tus.answer_created(_stored(parcel), _location(request, parcel.name), parts.limits))
+    return _response(tus.answer_created(_stored(parts, parcel), _location(request, parcel.name), parts.limits))
 
 
 def _location(request: web.Request, name: str) -> str:
@@ -75,7 +75,7 @@ async def on_upload(request: web.Request) -> web.StreamResponse:
                 return await _patch(request, parts, parcel, hold)
             if method == "DELETE":
                 return await parts.blocking(_terminate, parts, parcel)
-            return _response(tus.answer_head(_stored(parcel), parts.limits))
+            return _response(tus.answer_head(_stored(parts, parcel), parts.limits))
 
 
 def _check_headers(request: web.Request) -> None:
@@ -90,8 +90,11 @@ def _response(answer: tus.Answer) -> web.Response:
     return web.Response(status=answer.status, headers=answer.headers)
 
 
-def _stored(parcel: Parcel) -> tus.StoredUpload:
-    return tus.StoredUpload(parcel.length, parcel.offset, parcel.metadata, parcel.last_byte_at)
+def _stored(parts: Parts, parcel: Parcel) -> tus.StoredUpload:
+    """Its last byte is put as long ago as the hub was up since then: when it expires follows from that."""
+    now = parts.uptime.moment()
+    age = max(0, now.up - parcel.last_byte_up)  # what was not saved of the uptime before a power cut is missing
+    return tus.StoredUpload(parcel.length, parcel.offset, parcel.metadata, last_byte_at=now.at - age)
 
 
 def _find(parts: Parts, site: str, name: str) -> Parcel:
@@ -157,17 +160,18 @@ def _write_row(
             if (latest and latest.name) != (known and known.name):
                 return None
             _check_room(connection, parts, site, creation)
+            opening = _opening(name, creation, parts.uptime.moment())
             if known is None:
-                parcels.create(connection, site, digest, _opening(name, creation))
+                parcels.create(connection, site, digest, opening)
             else:
-                parcels.reopen(connection, known.id, _opening(name, creation))
+                parcels.reopen(connection, known.id, opening)
             return parcels.find(connection, site, name)
     except sqlalchemy.exc.IntegrityError:
         return None
 
 
-def _opening(name: str, creation: tus.Creation) -> parcels.Opening:
-    return parcels.Opening(name, creation.length, int(creation.priority), creation.metadata, now_ms())
+def _opening(name: str, creation: tus.Creation, moment: Moment) -> parcels.Opening:
+    return parcels.Opening(name, creation.length, int(creation.priority), creation.metadata, moment)
 
 
 def _check_room(connection: Connection, parts: Parts, site: str, creation: tus.Creation) -> None:
@@ -177,7 +181,7 @@ def _check_room(connection: Connection, parts: Parts, site: str, creation: tus.C
 
 async def _patch(request: web.Request, parts: Parts, parcel: Parcel, hold: Hold) -> web.StreamResponse:
     plan = tus.read_patch(request.headers)
-    stored = _stored(parcel)
+    stored = _stored(parts, parcel)
     free = await parts.blocking(parts.intake.free_bytes)
     tus.check_patch(plan, stored, tus.Usage(0, 0, free))
     try:
@@ -189,12 +193,12 @@ async def _patch(request: web.Request, parts: Parts, parcel: Parcel, hold: Hold)
     now = await parts.blocking(_find, parts, parcel.site_id, parcel.name)
     if now.verdict is Verdict.CHECKING:
         parts.to_check.ring()
-    return _response(tus.answer_patch(_stored(now), parts.limits))
+    return _response(tus.answer_patch(_stored(parts, now), parts.limits))
 
 
 async def _receive(request: web.Request, parts: Parts, parcel: Parcel, hold: Hold, plan: tus.Patch) -> None:
     """Writes the body. Without a checksum every batch becomes durable by itself; with one, all of it or nothing."""
-    body = tus.BodyCheck(plan, _stored(parcel))
+    body = tus.BodyCheck(plan, _stored(parts, parcel))
     writer = await parts.blocking(Writer, parts.intake, parcel, request[CREDENTIAL])
     try:
         feed = batches(request.content, hold.ended, parts.config.limits.silence_seconds)

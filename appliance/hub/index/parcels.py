@@ -13,12 +13,13 @@ from sqlalchemy import Connection, Row, delete, exists, func, insert, select, up
 
 from appliance.hub.index.tables import parcel as table
 from appliance.hub.index.tables import site
+from appliance.hub.index.uptime import Moment
 from appliance.model.receipt import Refusal, Verdict
 
 
 @dataclass(frozen=True)
 class Parcel:
-    """A row of `parcel`. `offset`: bytes that are fsynced. Times in Unix ms."""
+    """A row of `parcel`. `offset`: bytes that are fsynced. `last_byte_up`: the hub's uptime then, in ms."""
 
     id: int
     name: str
@@ -31,7 +32,7 @@ class Parcel:
     verdict: Verdict
     refusal: Refusal | None
     reason: str
-    last_byte_at: int
+    last_byte_up: int
 
 
 _FIELDS = tuple(table.c[name] for name in Parcel.__dataclass_fields__)
@@ -69,13 +70,13 @@ def usage(connection: Connection, site_id: str) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class Opening:
-    """What is known of an upload before its first byte; `now` in Unix ms."""
+    """What is known of an upload before its first byte."""
 
     name: str
     length: int
     priority: int
     metadata: str
-    now: int
+    moment: Moment
 
 
 def create(connection: Connection, site_id: str, digest: bytes | None, opening: Opening) -> None:
@@ -98,19 +99,21 @@ def _fresh(opening: Opening) -> dict[str, object]:
         "verdict": Verdict.PARTIAL,
         "refusal": None,
         "reason": "",
-        "created_at": opening.now,
-        "last_byte_at": opening.now,
+        "created_at": opening.moment.at,
+        "last_byte_at": opening.moment.at,
+        "last_byte_up": opening.moment.up,
         "completed_at": None,
         "decided_at": None,
     }
 
 
-def set_offset(connection: Connection, name: str, offset: int, now: int) -> bool:
+def set_offset(connection: Connection, name: str, offset: int, moment: Moment) -> bool:
     """Records that `offset` bytes are fsynced; with the last one the parcel waits for its check. False: it is gone."""
     open_ = (table.c.name == name) & (table.c.verdict == Verdict.PARTIAL)
-    moved = connection.execute(update(table).where(open_).values(offset=offset, last_byte_at=now)).rowcount
+    values = {"offset": offset, "last_byte_at": moment.at, "last_byte_up": moment.up}
+    moved = connection.execute(update(table).where(open_).values(values)).rowcount
     whole = open_ & (table.c.length == offset)
-    connection.execute(update(table).where(whole).values(verdict=Verdict.CHECKING, completed_at=now))
+    connection.execute(update(table).where(whole).values(verdict=Verdict.CHECKING, completed_at=moment.at))
     return moved == 1
 
 
@@ -161,8 +164,8 @@ def _decide(connection: Connection, parcel_id: int, **values: object) -> bool:
 
 
 def expired(connection: Connection, before: int) -> list[Parcel]:
-    """Uploads that got no byte since `before`."""
-    old = (table.c.verdict == Verdict.PARTIAL) & (table.c.last_byte_at < before)
+    """Uploads that got no byte since the hub's uptime was `before`, in ms."""
+    old = (table.c.verdict == Verdict.PARTIAL) & (table.c.last_byte_up < before)
     return [_parcel(row) for row in connection.execute(select(*_FIELDS).where(old))]
 
 

@@ -66,11 +66,21 @@ parcel = Table(
     Column("reason", String(300), nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("last_byte_at", BigInteger, nullable=False),
+    Column("last_byte_up", BigInteger, nullable=False, server_default="0"),  # the hub's uptime then: see `uptime`
     Column("completed_at", BigInteger),
     Column("decided_at", BigInteger),
     UniqueConstraint("site_id", "digest"),
     CheckConstraint("verdict IN ('partial', 'checking', 'verified', 'refused')", name="verdict"),
     Index(None, "verdict", "site_id", "priority", "completed_at"),
+)
+
+# For how long the hub has been up, over all its starts. One row.
+uptime = Table(
+    "uptime",
+    metadata,
+    Column("id", SmallInteger, primary_key=True, autoincrement=False),
+    Column("milliseconds", BigInteger, nullable=False),
+    CheckConstraint("id = 1", name="one_row"),
 )
 
 study = Table(

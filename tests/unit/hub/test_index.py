@@ -18,12 +18,13 @@ from support.hub import hub_config
 
 from appliance.config import HubConfig, HubServer
 from appliance.errors import ConfigError, DatabaseError, NotFoundError
-from appliance.hub.index import instances, parcels, sites, studies, trail
+from appliance.hub.index import instances, parcels, sites, studies, trail, uptime
 from appliance.hub.index.database import FILE_NAME, Index, url_of
 from appliance.hub.index.instances import Archived, Filing, Stored
 from appliance.hub.index.parcels import Opening
 from appliance.hub.index.tables import metadata
 from appliance.hub.index.tables import parcel as parcel_table
+from appliance.hub.index.uptime import Moment
 from appliance.hub.store import key_of
 from appliance.model.identity import InstanceIdentity
 from appliance.model.receipt import Refusal, Verdict
@@ -52,7 +53,7 @@ def index(tmp_path: Path, template: Path) -> Iterator[Index]:
 
 
 def an_opening(name: str, length: int = 10, priority: int = 2) -> Opening:
-    return Opening(name, length, priority, "", 1_000)
+    return Opening(name, length, priority, "", Moment(at=1_000, up=100))
 
 
 def a_parcel(index: Index, name: str, site: str = "a", digest: bytes | None = None, **more: int) -> parcels.Parcel:
@@ -60,7 +61,7 @@ def a_parcel(index: Index, name: str, site: str = "a", digest: bytes | None = No
     digest = digest or hashlib.sha256(f"{site}{name}".encode()).digest()
     with index.write() as connection:
         parcels.create(connection, site, digest, an_opening(name, **more))
-        parcels.set_offset(connection, name, more.get("length", 10), 2_000)
+        parcels.set_offset(connection, name, more.get("length", 10), Moment(at=2_000, up=200))
         found = parcels.find(connection, site, name)
     assert found
     return found
@@ -99,7 +100,26 @@ def test_the_migrations_make_exactly_the_tables_that_the_code_knows(index: Index
     with index.read() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == []
-        assert context.get_current_revision() == "0002"
+        assert context.get_current_revision() == "0003"
+
+
+def test_an_upload_from_before_the_uptime_was_counted_has_its_whole_term(tmp_path: Path):
+    (tmp_path / "hub").mkdir()
+    older = Index(url_of(hub_config(tmp_path / "hub")))
+    older.migrate("0002")
+    with older.write() as connection:
+        sites.add(connection, "a", "a", bytes(32), 0)
+        connection.exec_driver_sql(
+            "INSERT INTO parcel (name, site_id, length, offset, priority, metadata, verdict, reason, created_at, "
+            "last_byte_at) VALUES ('n', 'a', 10, 5, 2, '', 'partial', '', 1, 1)"
+        )
+    older.migrate()
+    with older.read() as connection:
+        found = parcels.find(connection, "a", "n")
+        assert uptime.read(connection) == 0
+    older.close()
+    assert found
+    assert (found.offset, found.last_byte_up) == (5, 0)
 
 
 def test_migrating_again_changes_nothing(index: Index):
@@ -161,20 +181,20 @@ def test_no_error_of_the_index_repeats_a_value(index: Index):
 def test_an_upload_waits_for_its_check_only_when_its_last_byte_is_safe(index: Index):
     with index.write() as connection:
         parcels.create(connection, "a", D1, an_opening("n"))
-        assert parcels.set_offset(connection, "n", 9, 5_000)
+        assert parcels.set_offset(connection, "n", 9, Moment(at=5_000, up=500))
         found = parcels.find(connection, "a", "n")
         assert found
-        assert (found.offset, found.verdict, found.last_byte_at) == (9, Verdict.PARTIAL, 5_000)
+        assert (found.offset, found.verdict, found.last_byte_up) == (9, Verdict.PARTIAL, 500)
         assert parcels.first_of_each_site(connection, ()) == []
-        assert parcels.set_offset(connection, "n", 10, 6_000)
+        assert parcels.set_offset(connection, "n", 10, Moment(at=6_000, up=600))
         assert parcels.first_of_each_site(connection, ()) == [parcels.find_by_digest(connection, "a", D1)]
 
 
 def test_bytes_for_an_upload_that_is_whole_or_gone_change_nothing(index: Index):
     a_parcel(index, "n")
     with index.write() as connection:
-        assert not parcels.set_offset(connection, "n", 3, 1)
-        assert not parcels.set_offset(connection, "m", 3, 1)
+        assert not parcels.set_offset(connection, "n", 3, Moment(1, 1))
+        assert not parcels.set_offset(connection, "m", 3, Moment(1, 1))
         assert not parcels.remove(connection, "n")
 
 
@@ -247,7 +267,7 @@ def test_only_uploads_that_got_no_byte_for_long_expire(index: Index):
     with index.write() as connection:
         parcels.create(connection, "a", D1, an_opening("old"))
         parcels.create(connection, "a", D2, an_opening("slow"))
-        parcels.set_offset(connection, "slow", 1, 50_000)
+        parcels.set_offset(connection, "slow", 1, Moment(at=1, up=50_000))  # whatever the clock said
         assert [one.name for one in parcels.expired(connection, 40_000)] == ["old"]
 
 

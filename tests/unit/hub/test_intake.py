@@ -15,7 +15,9 @@ from appliance.hub.credentials import Credential
 from appliance.hub.index import parcels, sites
 from appliance.hub.index.database import Index
 from appliance.hub.index.parcels import Opening, Parcel
+from appliance.hub.index.uptime import Moment
 from appliance.hub.intake import Intake, Writer
+from appliance.hub.uptime import Uptime
 
 NAME = "0" * 32
 SITE = Credential("site-1", bytes(32))
@@ -27,8 +29,10 @@ def intake(tmp_path: Path) -> Iterator[Intake]:
     (tmp_path / "uploads").mkdir()
     with index.write() as connection:
         sites.add(connection, SITE.site, "Site", SITE.secret_digest, 1)
-        parcels.create(connection, SITE.site, None, Opening(NAME, length=10, priority=2, metadata="", now=1))
-    made = Intake(index, tmp_path, reserve_bytes=0)
+        parcels.create(
+            connection, SITE.site, None, Opening(NAME, length=10, priority=2, metadata="", moment=Moment(1, 1))
+        )
+    made = Intake(index, Uptime(index), tmp_path, reserve_bytes=0)
     made.make_file(NAME)
     yield made
     index.close()
