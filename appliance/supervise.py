@@ -24,12 +24,14 @@ from appliance import clock
 from appliance.config import UnitConfig
 from appliance.errors import DatabaseError
 from appliance.store_forward.database import open_database
+from appliance.store_forward.full_disk import WAITING, takes_nothing
 from appliance.store_forward.status import PROCESSES, Process, read_processes
 from appliance.systemd import notify
 
 LONGEST_PAUSE: Final = 30.0  # seconds
 LASTING: Final = 60.0  # a process that lived for so many seconds starts afresh in the count of failures
 GRACE: Final = 20.0  # seconds a process has to end by itself
+SILENT: Final = 10.0  # seconds without a beat before `announce` asks whether the disk is to blame
 _TURN: Final = 0.2
 _PR_SET_PDEATHSIG: Final = 1
 
@@ -116,16 +118,30 @@ def run(config: UnitConfig, command: Command, stop: threading.Event, say: Say) -
                     say(ended)
             if time.monotonic() >= next_look:
                 next_look = time.monotonic() + 1.0
-                beating = _beating(config.data, {child.pid for child in children})
-                line = summary(beating)
+                line, signs = _look(config.data, children)
                 if line != said:
                     said = line
                     say(line)
-                notify(f"STATUS={line}", *(() if _hangs(children, beating) else ("READY=1", "WATCHDOG=1")))
+                notify(f"STATUS={line}", *signs)
             stop.wait(_TURN)
     finally:
         notify("STOPPING=1")
         _end(children)
+
+
+def _look(data: Path, children: list[Child]) -> tuple[str, tuple[str, ...]]:
+    """One line for people, and what the service manager is told beside it.
+
+    Where the disk takes nothing nobody can beat. To be started again helps none of them: they wait, and go on.
+    """
+    beating = _beating(data, {child.pid for child in children})
+    if not _hangs(children, beating):
+        return summary(beating), ("READY=1", "WATCHDOG=1")
+    if takes_nothing(data):
+        return "the disk is full or fails: what is here is safe, and goes on by itself when it can be written", (
+            "WATCHDOG=1",
+        )
+    return summary(beating), ()
 
 
 def _hangs(children: list[Child], beating: dict[str, Process]) -> bool:
@@ -162,12 +178,15 @@ def summary(beating: dict[str, Process]) -> str:
 def announce(data: Path, name: str, stop: threading.Event) -> None:
     """Tells the service manager about the process `name`, this one: ready at its first beat, alive at each new one.
 
-    Returns when `stop` is set. A process that no longer beats gets no watchdog message, and systemd starts it again.
+    Returns when `stop` is set. A process that no longer beats gets no watchdog message, and systemd starts it again;
+    but not when the disk takes nothing, so that it can't.
     """
-    last_beat = 0
+    last_beat, heard = 0, time.monotonic()
     while not stop.wait(1.0):
         mine = _beating(data, {os.getpid()}).get(name)
         if mine is not None and mine.beat_at != last_beat:
-            last_beat = mine.beat_at
+            last_beat, heard = mine.beat_at, time.monotonic()
             notify("READY=1", "WATCHDOG=1", f"STATUS={mine.status}")
+        elif time.monotonic() - heard >= SILENT and takes_nothing(data):
+            notify("WATCHDOG=1", f"STATUS={WAITING}")
     notify("STOPPING=1")

@@ -18,6 +18,7 @@ _MINUTE: Final = 60_000
 _HOUR: Final = 60 * _MINUTE
 BEAT_SILENT_MS: Final = 30_000  # processes beat every few seconds
 LINE_LONG_DOWN_MS: Final = 12 * _HOUR
+DATABASE_ROOM: Final = 1 << 20  # bytes; with fewer free even a commit may fail, and with it a beat
 CLOCK_OFF_MS: Final = 2 * _MINUTE
 CLOCK_EARLIEST_MS: Final = 1_767_225_600_000  # 2026-01-01: this software did not exist before
 PROCESSES: Final = ("receive", "compress", "forward")
@@ -109,6 +110,11 @@ class Disk(msgspec.Struct, frozen=True):
         """Soon nothing more will be accepted: less than the reserve again, or a twentieth of the disk, is left."""
         return self.free < max(2 * self.reserve, self.reserve + self.total // 20)
 
+    @property
+    def takes_nothing(self) -> bool:
+        """Not even the database can be written, so that nobody beats: that somebody is silent tells nothing."""
+        return self.free < DATABASE_ROOM
+
 
 class BoxFacts(msgspec.Struct, frozen=True, kw_only=True):
     """All that the list is made from."""
@@ -156,7 +162,7 @@ def _of_machine(facts: BoxFacts, now: int) -> list[HelpItem]:
     items = [
         HelpItem(kind=HelpKind.PROCESS_SILENT, name=name, at=facts.beats.get(name, 0))
         for name in PROCESSES
-        if not beats(facts.beats.get(name), now)
+        if not facts.disk.takes_nothing and not beats(facts.beats.get(name), now)
     ]
     if facts.disk.full:
         items.append(HelpItem(kind=HelpKind.DISK_FULL))

@@ -24,18 +24,19 @@ _BUSY_SECONDS = 30.0
 _BUSY_PAUSE_SECONDS = 0.01
 
 
-def open_database(data: Path, *, read_only: bool = False) -> sqlite3.Connection:
+def open_database(data: Path, *, read_only: bool = False, busy_seconds: float = _BUSY_SECONDS) -> sqlite3.Connection:
     """A connection to `data/appliance.db` in autocommit mode, rows by name; creates and migrates it unless read-only.
 
-    Use it in one thread. Write inside `with transaction(connection):`. Raises DatabaseError.
+    A lock that another process holds is waited for `busy_seconds`. Use it in one thread. Write inside
+    `with transaction(connection):`. Raises DatabaseError.
     """
     path = data / FILE_NAME
     address = f"file:{_quoted(path)}?mode={'ro' if read_only else 'rwc'}"
     with contextlib.ExitStack() as on_error:
         try:
-            connection = sqlite3.connect(address, uri=True, timeout=_BUSY_SECONDS, isolation_level=None)
+            connection = sqlite3.connect(address, uri=True, timeout=busy_seconds, isolation_level=None)
             on_error.callback(connection.close)
-            _prepare(connection, read_only)
+            _prepare(connection, read_only, busy_seconds)
             if not read_only:
                 migrate(connection)
         except (sqlite3.Error, OSError) as error:
@@ -44,20 +45,20 @@ def open_database(data: Path, *, read_only: bool = False) -> sqlite3.Connection:
     return connection
 
 
-def _prepare(connection: sqlite3.Connection, read_only: bool) -> None:
+def _prepare(connection: sqlite3.Connection, read_only: bool, busy_seconds: float) -> None:
     connection.row_factory = sqlite3.Row
     if not read_only:
-        _use_wal(connection)
+        _use_wal(connection, busy_seconds)
         connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
 
 
-def _use_wal(connection: sqlite3.Connection) -> None:
+def _use_wal(connection: sqlite3.Connection, busy_seconds: float) -> None:
     """Waits for its turn: of processes that make a new database at once, SQLite tells all but one "locked" at once.
 
     Its busy timeout does not hold here, as to wait with a shared lock for an exclusive one might be for ever.
     """
-    give_up = time.monotonic() + _BUSY_SECONDS
+    give_up = time.monotonic() + busy_seconds
     while True:
         try:
             connection.execute("PRAGMA journal_mode = WAL")

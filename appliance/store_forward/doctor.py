@@ -19,10 +19,19 @@ import msgspec
 
 from appliance.config import GIB, Dicom, UnitConfig, load_unit, read_secret
 from appliance.errors import ConfigError, DatabaseError, HubBusyError, HubFaultError, HubRefusedError, error_of
-from appliance.model.help import CLOCK_EARLIEST_MS, CLOCK_OFF_MS, LINE_LONG_DOWN_MS
+from appliance.model.help import CLOCK_EARLIEST_MS, CLOCK_OFF_MS, DATABASE_ROOM, LINE_LONG_DOWN_MS
 from appliance.store_forward.certificates import expiry
 from appliance.store_forward.database import FILE_NAME, open_database
-from appliance.store_forward.status import PROCESSES, Disk, Line, Process, Status, newest_files, read_status
+from appliance.store_forward.status import (
+    PROCESSES,
+    Disk,
+    Line,
+    Process,
+    Status,
+    newest_files,
+    read_disk,
+    read_status,
+)
 from appliance.terminal import size, span
 
 DAY_MS = 86_400_000
@@ -85,14 +94,15 @@ def _examine_queue(config: UnitConfig, now: int) -> list[Check]:
         status = read_status(config, now)
         connection = open_database(config.data, read_only=True)
     except (DatabaseError, sqlite3.Error) as error:
-        return [_failing("database", f"it can't be read: {error}", DatabaseError.hint)]
+        disk = read_disk(config.data, config.storage.reserve_bytes)
+        return [_failing("database", f"it can't be read: {error}", DatabaseError.hint), check_disk(disk)]
     try:
         checks = [check_database(connection), check_spool(config.data, newest_files(connection))]
     except sqlite3.Error as error:
         checks = [_failing("database", f"it can't be read: {error}", DatabaseError.hint)]
     finally:
         connection.close()
-    checks += [check_disk(status.disk), *check_processes(status.processes, now)]
+    checks += [check_disk(status.disk), *check_processes(status.processes, status.disk, now)]
     checks += [check_line(status.line, now), check_clock(status.line, now)]
     return [*checks, check_devices(config.dicom, status), check_studies(status)]
 
@@ -195,14 +205,16 @@ def check_disk(disk: Disk) -> Check:
     return _ok("disk", said)
 
 
-def check_processes(processes: Sequence[Process], now: int) -> list[Check]:
-    """Each of the four processes beats."""
+def check_processes(processes: Sequence[Process], disk: Disk, now: int) -> list[Check]:
+    """Each of the four processes beats. On a disk that is full to the last byte none can, and all wait."""
     known = {process.name: process for process in processes}
-    return [_check_process(name, known.get(name), now) for name in PROCESSES]
-
-
-def _check_process(name: str, process: Process | None, now: int) -> Check:
     todo = "Restart the unit: `systemctl restart appliance`, or `appliance run`. Why it ended: its last log lines."
+    if disk.free < DATABASE_ROOM:
+        todo = "Make room on the disk: what runs waits for it and goes on by itself, but can't say so. Do not restart."
+    return [_check_process(name, known.get(name), now, todo) for name in PROCESSES]
+
+
+def _check_process(name: str, process: Process | None, now: int, todo: str) -> Check:
     if process is None:
         return _failing(name, "it has never run here", todo)
     if not process.alive:

@@ -3,12 +3,14 @@
 One body at a time is on the line; opening uploads, awaiting answers and verdicts goes on beside it, so that a round
 trip never leaves the line idle. `schedule` says which parcel, `upload.client` what to ask, `model.retry` when again,
 `verdicts` what an answer means; `sender`, `verdict_desk` and `hub_line` are the tasks around them. Anything may be
-cut at any point: what is known is in the queue, and what the hub holds is asked of the hub.
+cut at any point: what is known is in the queue, and what the hub holds is asked of the hub. A disk that takes nothing
+more makes it wait (`desk`), never end.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 import threading
 import time
@@ -22,8 +24,10 @@ from appliance.link.tunnel import find_way
 from appliance.logs import configure, get_logger
 from appliance.store_forward.database import open_database
 from appliance.store_forward.desk import Desk
+from appliance.store_forward.full_disk import WAITING, insist, may_pass
 from appliance.store_forward.hub_line import HubLine
-from appliance.store_forward.outbox import LinkRow, Outbox
+from appliance.store_forward.journal import database_error
+from appliance.store_forward.outbox import LinkRow, Outbox, Progress
 from appliance.store_forward.sender import Sender
 from appliance.store_forward.transport import HubClient
 from appliance.store_forward.verdict_desk import VerdictDesk
@@ -37,7 +41,7 @@ log = get_logger()
 
 def run(config: UnitConfig, stop: threading.Event) -> None:
     """Sends until `stop` is set. Raises ConfigError when there is no way to the hub that stays in the tunnel, or no
-    secret; DatabaseError when the queue can't be written.
+    secret; DatabaseError when the queue is damaged or not ours to write.
     """
     configure("forward")
     way = find_way(config.hub)
@@ -45,18 +49,28 @@ def run(config: UnitConfig, stop: threading.Event) -> None:
     try:
         asyncio.run(_run(config, hub, way.path, stop))
     except* (sqlite3.Error, DatabaseError) as group:
-        raise DatabaseError(f"The queue can't be used: {group.exceptions[0]}") from group
+        error = _first(group)
+        raise database_error(error) if isinstance(error, sqlite3.Error) else DatabaseError(str(error)) from group
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """One of the errors that the tasks ended with."""
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error
 
 
 async def _run(config: UnitConfig, hub: HubClient, base: str, stop: threading.Event) -> None:
     with ThreadPoolExecutor(1, "outbox") as thread:
         loop = asyncio.get_running_loop()
-        desk = Desk(await loop.run_in_executor(thread, Outbox, config.data), thread)
+        outbox = await loop.run_in_executor(thread, lambda: insist(lambda: Outbox(config.data), stop))
+        if outbox is None:
+            return
+        desk = Desk(outbox, thread)
         try:
             await Forward(config, hub, desk, base).run(stop)
         finally:
             await hub.close()
-            await desk.do(desk.outbox.close)
+            await desk.once(outbox.close)
 
 
 class Forward:
@@ -70,7 +84,7 @@ class Forward:
 
     async def run(self, stop: threading.Event) -> None:
         """Until `stop` is set. What is under way is then cut; the hub keeps what it got."""
-        before = await self._desk.do(self._desk.outbox.link)
+        before = await self._desk.once(self._desk.outbox.link)
         self._line = HubLine(self._config, self._hub, self._base, before, self._wake)
         self._sender = Sender(
             self._hub,
@@ -89,7 +103,9 @@ class Forward:
             await self._look_until(stop)
             for task in tasks:
                 task.cancel()
-        await self._report()
+        if news := self._news():
+            with contextlib.suppress(sqlite3.OperationalError):  # it was for people alone; a full disk stops no end
+                await self._desk.once(self._desk.outbox.report, *news, now_ms())
 
     async def _look_until(self, stop: threading.Event) -> None:
         """Wakes the sender when any process wrote to the queue."""
@@ -97,7 +113,7 @@ class Forward:
         try:
             seen = None
             while not stop.is_set():
-                version = watch.execute("PRAGMA data_version").fetchone()[0]
+                version = _version(watch)
                 if version != seen:
                     seen = version
                     self._wake.set()
@@ -113,18 +129,33 @@ class Forward:
 
     async def _report(self) -> None:
         """Progress and the line for the page, and a sign of life; written only when there is something to say."""
+        if news := self._news():
+            await self._desk.do(self._desk.outbox.report, *news, now_ms())
+
+    def _news(self) -> tuple[list[Progress], LinkRow, str | None] | None:
         progress, row, now = self._sender.take_progress(), self._line.row, time.monotonic()
         beats = now - self._beaten >= BEAT_SECONDS
         if not progress and not beats and row == self._reported:
-            return
+            return None
         self._reported = row
         self._beaten = now if beats else self._beaten
-        status = self._status(row) if beats else None
-        await self._desk.do(self._desk.outbox.report, progress, row, status, now_ms())
+        return progress, row, self._status(row) if beats else None
 
     def _status(self, row: LinkRow) -> str:
+        if self._desk.waits:
+            return WAITING
         if row.problem == LinkError.id:
             return "waiting for the line"
         if row.problem == HubRefusedError.id:
             return "refused by the hub"
         return "sending" if self._sender.is_sending else "ready"
+
+
+def _version(watch: sqlite3.Connection) -> int | None:
+    """Another number whenever a process wrote to the queue; None while that can't be told."""
+    try:
+        return int(watch.execute("PRAGMA data_version").fetchone()[0])
+    except sqlite3.Error as error:
+        if not may_pass(error):
+            raise
+        return None

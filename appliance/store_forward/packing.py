@@ -1,12 +1,14 @@
 """The process that packs: takes what waits in the queue, has it packed in sandboxed workers, and queues the parcels.
 
 It has no network. Foreign bytes are touched in workers alone (`compress.pool`); here are only rows and file names.
-One thread, this one, uses the database; the others wait for a worker each.
+One thread, this one, uses the database; the others wait for a worker each. A disk that takes nothing more makes the
+process wait, never end.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -34,6 +36,7 @@ from appliance.model.states import InstanceEvent, ParcelEvent, ParcelState
 from appliance.named_sql import NamedSql
 from appliance.store_forward.batches import Line, Waiting, lingers, may_pack
 from appliance.store_forward.database import open_database, transaction
+from appliance.store_forward.full_disk import WAITING, Wait, insist
 from appliance.store_forward.journal import database_error
 from appliance.store_forward.queue import beat, move_instances, move_parcel, record_event
 from appliance.store_forward.retention import Retention
@@ -49,6 +52,7 @@ _STUDIES: Final = 32  # looked at in one go; the first that may be packed is
 _RAW_ENOUGH: Final = 4  # times a parcel's size that unpacked bytes are surely enough to fill one
 _HEADER_MAX: Final = 1 << 20
 _LOCK: Final = "compress.lock"
+_GONE: Final = frozenset({errno.ENOENT, errno.EIO})  # of a received file, for a person to look at
 _log = get_logger()
 
 
@@ -77,6 +81,7 @@ class Packing:
         self._pause_until = self._line_until = 0.0
         self._known_line = Line(parcels=0, bytes=0)
         self._retention = Retention(config, connection)
+        self._writing = Wait("a parcel")
 
     # ------------------------------------------------------------ start and end
 
@@ -123,7 +128,7 @@ class Packing:
     def status(self) -> str:
         """For the heartbeat."""
         if time.monotonic() < self._pause_until:
-            return "waiting for room on the disk"
+            return WAITING
         count = sum(len(batch.rows) for batch in self._busy.values())
         return f"packing {count} instances" if count else "idle"
 
@@ -231,6 +236,7 @@ class Packing:
         except OSError as error:
             self.wait_for_the_disk(disk_error(error))
         else:
+            self._writing.end()
             self._queue(batch, packed)
 
     def _queue(self, batch: Batch, packed: PackedParcel) -> None:
@@ -293,9 +299,13 @@ class Packing:
         _log.error("quarantined", instance=row["id"], error_id=error.id)
 
     def wait_for_the_disk(self, error: ApplianceError) -> None:
+        """A file could not be written or looked at: pauses, and says so."""
+        self._writing.begin(error)
+        self.pause()
+
+    def pause(self) -> None:
         """Packs nothing for some seconds: what could not be written is packed again then."""
         self._pause_until = time.monotonic() + _DISK_PAUSE_SECONDS
-        _log.error("parcel_not_written", error_id=error.id, reason=error.message)
 
 
 def _is_plain(row: sqlite3.Row) -> bool:
@@ -305,7 +315,7 @@ def _is_plain(row: sqlite3.Row) -> bool:
 
 def _source(spool: Path, row: sqlite3.Row, *, keep_header: bool) -> Source:
     path = spool / row["file"]
-    size = path.stat().st_size if path.exists() else 0
+    size = _size(path)
     return Source(
         path=path,
         data_offset=max(0, size - row["bytes"]),  # a Part 10 file ends with its data set
@@ -319,6 +329,16 @@ def _source(spool: Path, row: sqlite3.Row, *, keep_header: bool) -> Source:
         plain=_is_plain(row),
         keep_header=keep_header,
     )
+
+
+def _size(path: Path) -> int:
+    """Bytes of a received file; 0 when it is lost, which its packing then finds. Raises OSError for what may pass."""
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        if error.errno not in _GONE:
+            raise
+        return 0
 
 
 @contextlib.contextmanager
@@ -344,12 +364,15 @@ def run(config: UnitConfig, stop: threading.Event) -> None:
     try:
         with (
             _alone(config.data / "parcels"),
-            contextlib.closing(open_database(config.data)) as connection,
+            contextlib.ExitStack() as stack,
             WorkerPool(config.compress) as pool,
         ):
+            connection = insist(lambda: open_database(config.data), stop)
+            if connection is None:
+                return
+            stack.callback(connection.close)
             packing = Packing(config, connection, pool)
             pool.prepare()
-            packing.recover()
             notify("READY=1", "STATUS=packing")
             try:
                 _serve(packing, connection, stop)
@@ -361,15 +384,23 @@ def run(config: UnitConfig, stop: threading.Event) -> None:
 
 
 def _serve(packing: Packing, connection: sqlite3.Connection, stop: threading.Event) -> None:
-    next_beat = 0.0
+    recovered, next_beat, writing = False, 0.0, Wait("the queue")
     while not stop.is_set():
         try:
+            if not recovered:
+                packing.recover()
+                recovered = True
             packing.turn()
             if time.monotonic() >= next_beat:
                 next_beat = time.monotonic() + _BEAT_SECONDS
                 with transaction(connection):
                     beat(connection, "compress", now_ms(), packing.status)
+                writing.end()
                 notify("WATCHDOG=1", f"STATUS={packing.status}")
         except sqlite3.OperationalError as error:  # the disk is full, mostly; a damaged database is another error
-            packing.wait_for_the_disk(database_error(error))
+            writing.begin(database_error(error))
+            packing.pause()
+            stop.wait(_LOOK_SECONDS)
+        except OSError as error:
+            packing.wait_for_the_disk(disk_error(error))
             stop.wait(_LOOK_SECONDS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sqlite3
 import subprocess
 from pathlib import Path
 from types import TracebackType
@@ -26,6 +27,14 @@ class SmallDisk:
             with self._ballast.open("ab") as file, contextlib.suppress(OSError):
                 file.write(bytes(min(free - leave, 1 << 20) // 4096 * 4096))
                 file.flush()
+
+    def fill_until_full_for(self, database: Path) -> None:
+        """To the byte: what SQLite's log of `database` still has room for inside is taken too. Changes no row."""
+        connection = sqlite3.connect(database, timeout=30, isolation_level=None)
+        with contextlib.closing(connection), contextlib.suppress(sqlite3.OperationalError):
+            for number in range(1_000_000):
+                self.fill(leave=0)
+                connection.execute(f"PRAGMA application_id = {number}")
 
     def make_room(self) -> None:
         """Removes the ballast."""

@@ -45,6 +45,33 @@ def test_a_unit_whose_disk_is_full_refuses_loses_nothing_and_goes_on(disk: Small
         assert system.settle(modality.acknowledged, 120.0) == []
 
 
+def test_a_disk_that_is_wholly_full_makes_every_process_wait_and_none_end(disk: SmallDisk, tmp_path: Path) -> None:
+    data = disk.directory / "unit"
+    with MiniSystem(tmp_path / "system", unit_data=data, rooms=("receive", "compress", "forward", "hub")) as system:
+        system.start("hub", "receive", "compress", "forward")
+        system.await_listeners()
+        modality = system.modality("73", side=64)
+        wait_for(lambda: system.delivered() > 20, "some instances are delivered", 60.0)
+        for _ in range(3):
+            disk.fill_until_full_for(data / "appliance.db")
+            refused = modality.refused()
+            wait_for(lambda refused=refused: modality.refused() > refused + 5, "stores are refused")
+            for name in ("compress", "forward"):
+                wait_for(lambda name=name: waits(system, name), f"{name} says that it waits: {system.last_log(name)}")
+            disk.make_room()
+            delivered = system.delivered()
+            wait_for(lambda delivered=delivered: system.delivered() > delivered + 20, "it delivers again", 60.0)
+        modality.stop()
+        assert system.ended() == []
+        assert system.settle(modality.acknowledged, 120.0) == []
+
+
+def waits(system: MiniSystem, name: str) -> bool:
+    """The last that its log has of the queue is that it can't be written."""
+    said = [line for line in system.last_log(name).splitlines() if '"the queue can' in line]
+    return bool(said) and "can't" in said[-1]
+
+
 def test_a_hub_whose_disk_is_full_makes_units_wait_loses_nothing_and_goes_on(disk: SmallDisk, tmp_path: Path) -> None:
     data = disk.directory / "hub"
     with MiniSystem(

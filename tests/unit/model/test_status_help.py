@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.model.help import (
+    DATABASE_ROOM,
     PROCESSES,
     BoxFacts,
     Disk,
@@ -60,6 +61,9 @@ def test_a_process_counts_as_alive_again_after_a_clock_jump_only_when_it_beats()
 def test_the_disk_is_full_below_the_reserve_and_low_before_that() -> None:
     reserve = 10**9
     assert kinds(disk=Disk(10**11, reserve - 1, reserve)) == [HelpKind.DISK_FULL]
+    assert kinds(disk=Disk(10**11, reserve - 1, reserve), beats={})[0] == HelpKind.DISK_FULL
+    assert len(kinds(disk=Disk(10**11, DATABASE_ROOM, reserve), beats={})) == 1 + len(PROCESSES)
+    assert kinds(disk=Disk(10**11, 4096, reserve), beats={}) == [HelpKind.DISK_FULL]  # none of them can beat
     assert kinds(disk=Disk(10**11, reserve + 10**9, reserve)) == [HelpKind.DISK_LOW]
     assert kinds(disk=Disk(10**11, reserve + 10**11 // 20, reserve)) == []
 
@@ -121,7 +125,7 @@ def test_devices_and_refusals_carry_what_a_person_must_know() -> None:
 def test_the_most_pressing_comes_first(wrong: list[str]) -> None:
     facts: dict[str, object] = {}
     if "full" in wrong:
-        facts["disk"] = Disk(10**9, 0, 10**6)
+        facts["disk"] = Disk(10**9, 10**7, 10**8)
     if "silent" in wrong:
         facts["beats"] = {}
     if "device" in wrong:
