@@ -32,6 +32,10 @@ QuietSeconds = Annotated[float, Meta(gt=0, le=3.2e8)]  # ten years: not infinity
 Days = Annotated[float, Meta(gt=0, le=36_500)]
 Count = Annotated[int, Meta(ge=1)]
 PriorityWord = Annotated[str, Meta(pattern=r"^(stat|urgent|routine|prior)$")]
+DayWord = Annotated[str, Meta(pattern=r"^(mon|tue|wed|thu|fri|sat|sun)$")]
+TimeOfDay = Annotated[str, Meta(pattern=r"^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$")]
+Kilobits = Annotated[int, Meta(ge=0, le=10_000_000)]
+Megabytes = Annotated[int, Meta(ge=0, le=1_000_000_000)]  # of 1,000,000 bytes, as they are sold
 
 
 class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -142,6 +146,54 @@ class Uplink(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     retry_seconds_max: Annotated[Seconds, Meta(description="Longest pause between two tries; it never gives up")] = 5.0
 
 
+class LinkWindow(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Hours in which the line may be used. One [[link.windows]] table each; the first that holds now counts."""
+
+    days: Annotated[
+        tuple[DayWord, ...], Meta(min_length=1, description="Days it opens on: mon, tue, wed, thu, fri, sat, sun")
+    ] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+    opens: Annotated[TimeOfDay, Meta(description="Local time it opens, e.g. 20:00")] = "00:00"
+    closes: Annotated[TimeOfDay, Meta(description="Local time it closes; not after `opens`: on the next day")] = "24:00"
+    rate_kbit: Annotated[Kilobits, Meta(description="Cap in these hours, in kbit/s; 0: that of [link]")] = 0
+    priorities: Annotated[
+        tuple[PriorityWord, ...], Meta(description="Which studies go in these hours: stat, urgent, routine, prior")
+    ] = ("stat", "urgent", "routine", "prior")
+
+
+class LinkUplink(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A way to the internet. One [[link.uplinks]] table each, the best first."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=32, description="Name shown to people, e.g. SIM")]
+    cost_per_mb: Annotated[float, Meta(ge=0, description="What a megabyte costs, in the site's money")] = 0.0
+    monthly_mb: Annotated[
+        Megabytes | None, Meta(description="Megabytes it may carry in a calendar month; unset: any; 0: only stat goes")
+    ] = None
+    stat_extra_mb: Annotated[
+        Megabytes | None, Meta(description="Megabytes that stat studies may use beyond that; unset: any")
+    ] = None
+
+
+class Link(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How much of the line may be used, and what goes first."""
+
+    rate_kbit: Annotated[
+        Kilobits, Meta(description="Cap on what is sent, in kbit/s with the tunnel's own headers; 0: none")
+    ] = 0
+    windows: Annotated[tuple[LinkWindow, ...], Meta(max_length=64, description="Hours; none: always")] = ()
+    uplinks: Annotated[tuple[LinkUplink, ...], Meta(max_length=8, description="Ways to the internet")] = ()
+    stat_any_time: Annotated[bool, Meta(description="Stat studies go outside these hours too")] = True
+    aging_hours: Annotated[
+        float, Meta(gt=0, le=87_600, description="Hours after which a routine study takes its turn as an urgent one")
+    ] = 24.0
+    trickle_share: Annotated[
+        float, Meta(ge=0, le=0.5, description="Share of the line kept for what waits behind urgent studies")
+    ] = 0.05
+    replica_port: Annotated[
+        Port, Meta(description="Port on loopback for the replication of this unit's database to the hub; 0: none")
+    ] = 0
+    replica_hub_port: Annotated[Port, Meta(description="Port at the hub's address that it leads to")] = 8092
+
+
 class Web(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The radiographer's page."""
 
@@ -159,6 +211,7 @@ class UnitConfig(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True
     study: Study = Study()
     compress: Compress = Compress()
     hub: Uplink = Uplink()
+    link: Link = Link()
     web: Web = Web()
 
     @property
@@ -341,8 +394,7 @@ def write_commented(kind: type[_Config], values: dict[str, Any] | None = None) -
             if not isinstance(value, tuple):
                 lines += [f"# {meaning}.", f"{field.name} = {_toml(value)}"]
         blocks.append("\n".join(lines))
-        if section.name == "dicom":
-            blocks.append(_example_modality())
+        blocks += [_example(section.name, *entry) for entry in ROWS.get(section.name, ())]
     return "\n\n".join(blocks) + "\n"
 
 
@@ -355,10 +407,25 @@ def describe(kind: type[msgspec.Struct]) -> list[tuple[msgspec.structs.FieldInfo
     return described
 
 
-def _example_modality() -> str:
-    lines = [f"# # {(Modality.__doc__ or '').strip()}", "# [[dicom.modalities]]"]
-    example = {"name": "CT room 1", "ae_title": "CT1", "network": "192.168.1.20", "settle_seconds": 120.0}
-    for field, meaning in describe(Modality):
+# Sections that hold tables of their own, and a value that shows what may stand there.
+ROWS: dict[str, tuple[tuple[str, type[_Section], dict[str, object]], ...]] = {
+    "dicom": (
+        (
+            "modalities",
+            Modality,
+            {"name": "CT room 1", "ae_title": "CT1", "network": "192.168.1.20", "settle_seconds": 120.0},
+        ),
+    ),
+    "link": (
+        ("windows", LinkWindow, {"opens": "20:00", "closes": "06:00"}),
+        ("uplinks", LinkUplink, {"name": "SIM", "monthly_mb": 5000, "stat_extra_mb": 1000}),
+    ),
+}
+
+
+def _example(section: str, name: str, kind: type[_Section], example: dict[str, object]) -> str:
+    lines = [f"# # {(kind.__doc__ or '').strip()}", f"# [[{section}.{name}]]"]
+    for field, meaning in describe(kind):
         lines += [f"# # {meaning}.", f"# {field.name} = {_toml(example.get(field.name, field.default))}"]
     return "\n".join(lines)
 
@@ -366,6 +433,8 @@ def _example_modality() -> str:
 def _toml(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_toml, value))}]"
     return _toml_text(value) if isinstance(value, str) else repr(value)
 
 

@@ -18,7 +18,7 @@ import msgspec
 
 import appliance
 from appliance.cli import cli
-from appliance.config import HubConfig, Modality, UnitConfig, describe
+from appliance.config import ROWS, HubConfig, UnitConfig, describe
 from appliance.errors import every_error
 from appliance.model.states import INSTANCE_TRANSITIONS, PARCEL_TRANSITIONS
 
@@ -54,9 +54,9 @@ def config_tables(kind: type[UnitConfig] | type[HubConfig]) -> str:
         parts.append(
             f"### `[{section.name}]`\n\n{(struct.__doc__ or '').strip()}\n\n{_key_table(section.name, struct)}"
         )
-        if section.name == "dicom":
-            doc = (Modality.__doc__ or "").strip()
-            parts.append(f"### `[[dicom.modalities]]`\n\n{doc}\n\n{_key_table('dicom.modalities', Modality)}")
+        for name, row, _ in ROWS.get(section.name, ()):
+            table, doc = f"{section.name}.{name}", (row.__doc__ or "").strip()
+            parts.append(f"### `[[{table}]]`\n\n{doc}\n\n{_key_table(table, row)}")
     return "\n\n".join(parts) + "\n"
 
 
@@ -73,7 +73,9 @@ def _toml(value: object) -> str:
         return str(value).lower()
     if value is None:
         return "unset"
-    return f'"{value}"' if isinstance(value, str) else "[]" if isinstance(value, tuple) else str(value)
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_toml, value))}]"
+    return f'"{value}"' if isinstance(value, str) else str(value)
 
 
 def errors() -> str:

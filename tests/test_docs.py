@@ -17,7 +17,7 @@ from support.data import CHECKOUT
 
 import appliance
 from appliance.cli import cli
-from appliance.config import HubConfig, Modality, UnitConfig
+from appliance.config import ROWS, HubConfig, UnitConfig
 from appliance.errors import every_error
 from appliance.store_forward.doctor import Check
 from appliance.store_forward.status import Disk, Line, Process, Status
@@ -67,7 +67,8 @@ def test_every_field_of_the_json_is_explained(kind: type[msgspec.Struct]) -> Non
 
 def test_every_key_of_both_files_has_a_row() -> None:
     text = _words("reference/config.md")
-    keys = [f"dicom.modalities.{name}" for name in Modality.__struct_fields__]
+    rows = [(f"{section}.{name}", row) for section, tables in ROWS.items() for name, row, _ in tables]
+    keys = [f"{table}.{name}" for table, row in rows for name in row.__struct_fields__]
     for kind in (UnitConfig, HubConfig):
         for section in msgspec.structs.fields(kind):
             keys += [f"{section.name}.{name}" for name in type(section.default).__struct_fields__]

@@ -45,14 +45,26 @@ def test_every_key_is_written_with_its_meaning(kind: type[UnitConfig] | type[Hub
                 assert f"# {meaning}." in lines
 
 
-def test_the_example_of_a_modality_is_sound_when_its_marks_are_taken_away(path: Path) -> None:
+@pytest.mark.parametrize(("table", "key"), [("dicom", "modalities"), ("link", "windows"), ("link", "uplinks")])
+def test_the_example_of_a_table_is_sound_when_its_marks_are_taken_away(path: Path, table: str, key: str) -> None:
     lines = [
         line.removeprefix("# ") if line.startswith("# ") else line for line in write_commented(UnitConfig).split("\n")
     ]
-    start = lines.index("[[dicom.modalities]]")
+    start = lines.index(f"[[{table}.{key}]]")
     end = lines.index("", start)
     path.write_text("\n".join(lines[start:end]))
-    assert load_unit(path).dicom.modalities[0].ae_title == "CT1"
+    kind, example = next((row, values) for name, row, values in config.ROWS[table] if name == key)
+    assert getattr(getattr(load_unit(path), table), key) == (kind(**example),)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ['opens = "24:01"', 'closes = "7:00"', 'days = ["monday"]', "days = []", 'priorities = ["soon"]', "rate_kbit = -1"],
+)
+def test_a_window_that_can_not_be_read_is_refused_with_its_line(path: Path, line: str) -> None:
+    path.write_text(f"[[link.windows]]\n{line}\n")
+    with pytest.raises(ConfigError, match=r":2: link\.windows\.0\."):
+        load_unit(path)
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
