@@ -34,6 +34,7 @@ from appliance.part10.identity import read_identity
 _RESTORED_MAX: Final = 32 << 30  # bytes of all data sets of a parcel
 _USUAL_RATIO: Final = 8  # most parcels hold at most so many times their own size
 _USUAL_MORE: Final = 64 << 20
+ANY_LENGTH: Final = 1 << 62
 
 log = get_logger()
 
@@ -81,6 +82,14 @@ class Ingest:
         finally:
             shutil.rmtree(staging, ignore_errors=True)
 
+    def largest(self) -> int:
+        """Bytes of the largest parcel that there is room on the disk to unpack now; none fits when it is below 1."""
+        room = self._room()
+        return ANY_LENGTH if room >= _RESTORED_MAX else (room - _USUAL_MORE) // _USUAL_RATIO
+
+    def _room(self) -> int:
+        return free_bytes(self._data) - self._reserve
+
     def _verify(self, parcel: Parcel, staging: Path) -> None:
         until = time.monotonic() + parcel_seconds(self._wall_seconds, parcel.length)
         restored = self._unpack(parcel, staging)
@@ -95,8 +104,8 @@ class Ingest:
         log.info("parcel verified", parcel=parcel.id, site=parcel.site_id, count=len(archived), bytes=parcel.length)
 
     def _unpack(self, parcel: Parcel, staging: Path) -> RestoredParcel:
-        room = free_bytes(self._data) - self._reserve
-        if room < min(_RESTORED_MAX, _USUAL_RATIO * parcel.length + _USUAL_MORE):
+        room = self._room()
+        if parcel.length > self.largest():
             raise DiskFullError("The hub's disk is too full to unpack a parcel")
         path = self._path(parcel)
         if not path.exists():

@@ -95,7 +95,7 @@ def test_a_disk_that_is_full_to_the_last_byte_loses_nothing_that_was_acknowledge
 
 
 def test_a_parcel_that_can_not_be_unpacked_for_want_of_room_waits_and_is_verified_later(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.setattr(ingest, "_USUAL_MORE", 4 * MIB)
     parcel = tiny_parcel(tmp_path / "work", 1, range(4), side=64)
@@ -109,7 +109,10 @@ def test_a_parcel_that_can_not_be_unpacked_for_want_of_room_waits_and_is_verifie
             assert client.patch(location, 0, parcel).status == 204
             assert client.verdict(digest, wait=1)["verdict"] == "checking"
             ballast.drop()
-            wait_for(lambda: client.verdict(digest, wait=2)["verdict"] == "verified", "it was tried again")
+            wait_for(lambda: client.verdict(digest, wait=2)["verdict"] == "verified", "it is checked")
+    said = capsys.readouterr().out
+    assert said.count("too full to check parcels") == said.count("room to check parcels again") == 1
+    assert "could not be checked" not in said  # it was not even tried, so it doesn't pause when there is room
 
 
 def test_a_disk_that_gets_full_while_a_parcel_is_archived_gives_no_receipt_until_all_is_safe(

@@ -117,15 +117,16 @@ def set_offset(connection: Connection, name: str, offset: int, moment: Moment) -
     return moved == 1
 
 
-def first_of_each_site(connection: Connection, passed: Collection[int]) -> list[Parcel]:
+def first_of_each_site(connection: Connection, passed: Collection[int], largest: int) -> list[Parcel]:
     """For each site that waits for a check, the parcel that comes first: by priority, then by the time when it became
-    whole. The ids in `passed`, as many as there may be, are passed over.
+    whole. The ids in `passed`, as many as there may be, are passed over, and parcels of more than `largest` bytes.
     """
     checking = table.c.verdict == Verdict.CHECKING
     some = exists().where(checking, table.c.site_id == site.c.id)
     sites = connection.execute(select(site.c.id).where(some)).scalars().all()
-    query = select(*_FIELDS).where(checking).order_by(table.c.priority, table.c.completed_at, table.c.id)
-    query = query.limit(len(passed) + 1)  # in here and not in SQL: a statement takes 32,766 values
+    query = select(*_FIELDS).where(checking, table.c.length <= largest)
+    query = query.order_by(table.c.priority, table.c.completed_at, table.c.id)
+    query = query.limit(len(passed) + 1)  # not named in SQL: a statement takes 32,766 values
     found = []
     for site_id in sites:
         with connection.execute(query.where(table.c.site_id == site_id)) as rows:

@@ -29,6 +29,7 @@ from appliance.hub.store import key_of
 from appliance.model.identity import InstanceIdentity
 from appliance.model.receipt import Refusal, Verdict
 
+ANY = 1 << 62  # bytes
 D1, D2 = hashlib.sha256(b"1").digest(), hashlib.sha256(b"2").digest()
 
 
@@ -185,9 +186,9 @@ def test_an_upload_waits_for_its_check_only_when_its_last_byte_is_safe(index: In
         found = parcels.find(connection, "a", "n")
         assert found
         assert (found.offset, found.verdict, found.last_byte_up) == (9, Verdict.PARTIAL, 500)
-        assert parcels.first_of_each_site(connection, ()) == []
+        assert parcels.first_of_each_site(connection, (), ANY) == []
         assert parcels.set_offset(connection, "n", 10, Moment(at=6_000, up=600))
-        assert parcels.first_of_each_site(connection, ()) == [parcels.find_by_digest(connection, "a", D1)]
+        assert parcels.first_of_each_site(connection, (), ANY) == [parcels.find_by_digest(connection, "a", D1)]
 
 
 def test_bytes_for_an_upload_that_is_whole_or_gone_change_nothing(index: Index):
@@ -223,7 +224,7 @@ def test_parcels_of_a_site_are_checked_by_priority_and_then_in_the_order_they_be
     order: list[str] = []
     busy: list[int] = []
     with index.read() as connection:
-        while found := parcels.first_of_each_site(connection, busy):
+        while found := parcels.first_of_each_site(connection, busy, ANY):
             order += [one.name for one in found]
             busy += [one.id for one in found]
     assert order == ["stat", "late", "next", "prior"]
@@ -233,8 +234,16 @@ def test_each_site_that_waits_has_its_own_first_parcel(index: Index):
     for site, name in (("a", "1"), ("a", "2"), ("b", "3")):
         a_parcel(index, name, site)
     with index.read() as connection:
-        assert [one.name for one in parcels.first_of_each_site(connection, ())] == ["1", "3"]
-        assert [one.name for one in parcels.first_of_each_site(connection, {3})] == ["1"]
+        assert [one.name for one in parcels.first_of_each_site(connection, (), ANY)] == ["1", "3"]
+        assert [one.name for one in parcels.first_of_each_site(connection, {3}, ANY)] == ["1"]
+
+
+def test_a_parcel_that_there_is_no_room_for_lets_a_smaller_one_pass(index: Index):
+    for site, name, length in (("a", "large", 900), ("a", "small", 10), ("b", "larger", 1000)):
+        a_parcel(index, name, site, length=length)
+    with index.read() as connection:
+        assert [one.name for one in parcels.first_of_each_site(connection, (), 899)] == ["small"]
+        assert parcels.first_of_each_site(connection, (), -5) == []
 
 
 def test_any_number_of_parcels_can_be_passed_over(index: Index):
@@ -244,7 +253,7 @@ def test_any_number_of_parcels_can_be_passed_over(index: Index):
     row |= {"verdict": Verdict.CHECKING, "created_at": 1, "last_byte_at": 1, "completed_at": 1}
     with index.write() as connection:
         connection.execute(sqlalchemy.insert(parcel_table), [row | {"name": f"{n}"} for n in range(count)])
-        (last,) = parcels.first_of_each_site(connection, set(range(1, count)))
+        (last,) = parcels.first_of_each_site(connection, set(range(1, count)), ANY)
     assert last.name == str(count - 1)
 
 
