@@ -173,13 +173,18 @@ HARMS: Final[dict[str, Callable[[str], None]]] = {
 _DELAYS: Final[dict[str, Callable[[str], None]]] = {"doze": _doze}  # no harm by itself
 
 
-def _harm(block: bytes, when: str) -> str:
-    """Does what the block asks for at this moment; returns its name, empty when it asks for nothing."""
+def _harm(block: bytes, when: str, *, coded: bool = True) -> str:
+    """Does what the block asks for at this moment; returns its name, empty when it asks for nothing.
+
+    A block that no codec touches is not slow.
+    """
     _, mark, asked = block.partition(MARK)
     if not mark:
         return ""
     moment, harm, target = asked.split(b":")[:3]
     if moment.decode() != when:
+        return ""
+    if harm.decode() in _DELAYS and not coded:
         return ""
     (HARMS | _DELAYS)[harm.decode()](target.decode())
     return harm.decode()
@@ -193,9 +198,7 @@ def _harmful_encode(block: bytes, layout: Layout) -> tuple[Codec, bytes]:
 
 def _harmful_decode(codec_id: int, payload: bytes, layout: Layout, size: int) -> bytes:
     block = decode_block(codec_id, payload, layout, size)
-    if codec_id == Store.id:  # nothing decodes it
-        return block
-    return block[::-1] if _harm(block, "decode") == "lie" else block
+    return block[::-1] if _harm(block, "decode", coded=codec_id != Store.id) == "lie" else block
 
 
 def _endless_read(
