@@ -41,6 +41,7 @@ class Packer:
                 result = self._write(sources, context, dictionary, file)
                 packed = sources[: result.instances]
                 digest, kept = self._verify(packed, context, dictionary, file)
+                preview_bytes = preamble_of(file).preview_bytes
                 size = file.seek(0, os.SEEK_END)
                 os.fsync(file.fileno())
             part.rename(out)
@@ -55,6 +56,7 @@ class Packer:
             data_bytes=sum(source.bytes for source in packed),
             headers=tuple(_header(sources[i], i, length) for i, length in sorted(kept.items())),
             codecs=result.codecs,
+            preview_bytes=preview_bytes,
         )
 
     def _write(

@@ -1,9 +1,11 @@
-"""The parcel format, version 1, as values: preamble and manifest. docs/protocol.md has it byte by byte.
+"""The parcel format, version 2, as values: preamble and manifest. docs/protocol.md has it byte by byte.
 
-    preamble (80 bytes) | head: one zstd frame | blocks, back to back | SHA-256 of all before (32 bytes)
+    preamble (80 bytes) | head: one zstd frame | front | rests | SHA-256 of all before (32 bytes)
 
-The head inflates to the manifest (JSON) and then, instance by instance, its prefix and its suffix. Everything a
-preamble or a manifest claims is checked against the file's size and the ceilings here before anything is inflated.
+The head inflates to the manifest (JSON) and then, instance by instance, its prefix and its suffix. The front has the
+first bytes of some blocks, such that each is a small image; the rests have all others, block by block. So any first
+part of a parcel is of use. Everything a preamble or a manifest claims is checked against the file's size and the
+ceilings here before anything is inflated. Version 1, which has no front, is still read.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ from appliance.compress.layout import BLOCK_MAX, Layout
 from appliance.errors import ParcelError
 
 MAGIC: Final = b"\x89PARCEL\n"
-VERSION: Final = 1
+VERSION: Final = 2
+_WITHOUT_FRONT: Final = 1  # the version before
 _PREAMBLE: Final = struct.Struct("<8sHHLQQQQ32s")
 PREAMBLE_BYTES: Final = _PREAMBLE.size
 TRAILER_BYTES: Final = 32
@@ -32,6 +35,7 @@ INSTANCES_MAX: Final = 4096
 BLOCKS_MAX: Final = 1_000_000
 MANIFEST_MAX: Final = 16 << 20
 DICTIONARY_MAX: Final = 1 << 20
+FRONT_MAX: Final = (1 << 32) - 1
 WINDOW_LOG: Final = 23  # of the head; what a reader must have
 
 Uid = Annotated[str, Meta(pattern=r"^[0-9][0-9.]{0,63}$")]
@@ -50,16 +54,31 @@ class Preamble:
     head_raw: int  # manifest, prefixes and suffixes
     blocks: int
     dictionary: bytes = NO_DICTIONARY  # SHA-256 of the raw-content dictionary of the head
+    front: int = 0  # of the blocks, what comes before the rests
+    version: int = VERSION
 
     @property
     def file_bytes(self) -> int:
         """Size of the whole parcel."""
         return PREAMBLE_BYTES + self.head + self.blocks + TRAILER_BYTES
 
+    @property
+    def preview_bytes(self) -> int:
+        """Where the rests begin: with so many bytes one has all facts, and all previews."""
+        return PREAMBLE_BYTES + self.head + self.front
+
     def encode(self) -> bytes:
         """The bytes."""
         return _PREAMBLE.pack(
-            MAGIC, VERSION, 0, 0, self.head, self.manifest, self.head_raw, self.blocks, self.dictionary
+            MAGIC,
+            self.version,
+            0,
+            self.front,
+            self.head,
+            self.manifest,
+            self.head_raw,
+            self.blocks,
+            self.dictionary,
         )
 
 
@@ -67,14 +86,16 @@ def read_preamble(data: bytes, file_bytes: int) -> Preamble:
     """The preamble of a parcel file of `file_bytes` bytes. Raises ParcelError."""
     if len(data) < PREAMBLE_BYTES or data[:8] != MAGIC:
         raise ParcelError("This is not a parcel")
-    _, version, *reserved, head, manifest, head_raw, blocks, dictionary = _PREAMBLE.unpack(data[:PREAMBLE_BYTES])
-    if version != VERSION or any(reserved):
-        raise ParcelError(f"This parcel has version {version}; only version {VERSION} is known")
-    preamble = Preamble(head, manifest, head_raw, blocks, dictionary)
+    _, version, reserved, front, head, manifest, head_raw, blocks, dictionary = _PREAMBLE.unpack(data[:PREAMBLE_BYTES])
+    if version not in {_WITHOUT_FRONT, VERSION} or reserved:
+        raise ParcelError(f"This parcel has version {version}; only versions up to {VERSION} are known")
+    preamble = Preamble(head, manifest, head_raw, blocks, dictionary, front, version)
     if preamble.file_bytes != file_bytes:
         raise ParcelError("The parcel has another size than its preamble says")
     if not 0 < manifest <= min(MANIFEST_MAX, head_raw):
         raise ParcelError("The parcel claims an impossible manifest")
+    if front > (0 if version == _WITHOUT_FRONT else blocks):
+        raise ParcelError("The parcel claims an impossible front")
     return preamble
 
 
@@ -84,7 +105,8 @@ def preamble_of(file: BinaryIO) -> Preamble:
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What is in the parcel. Lists by instance have an entry an instance; `codec` and `packed` an entry a block.
+    """What is in the parcel. Lists by instance have an entry an instance; `codec` and `packed` an entry a block,
+    and so has `early`, unless it is empty: how many of a block's first bytes are in the front.
 
     `syntax`, `sop_class`, `caller` and `layout` are indexes into the lists of distinct values. `received_at` are
     Unix milliseconds, each but the first as the difference to the one before. `digests` is the SHA-256 of the
@@ -111,6 +133,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     suffix: list[Length]
     codec: list[Index]
     packed: list[Length]
+    early: list[Length] = []
 
     def encode(self) -> bytes:
         """JSON, the same for the same values."""
@@ -148,6 +171,8 @@ def read_manifest(data: bytes, preamble: Preamble) -> Manifest:
     _check_columns(manifest)
     if manifest_sizes(manifest) + len(data) != preamble.head_raw or sum(manifest.packed) != preamble.blocks:
         raise ParcelError("The parcel's manifest disagrees with its preamble")
+    if sum(manifest.early) != preamble.front or (manifest.early and preamble.version == _WITHOUT_FRONT):
+        raise ParcelError("The parcel's manifest disagrees with its preamble about the front")
     return manifest
 
 
@@ -176,6 +201,10 @@ def _check_columns(manifest: Manifest) -> None:
     blocks = sum(_blocks(manifest, i) for i in range(count))
     if len(manifest.codec) != blocks or len(manifest.packed) != blocks or blocks > BLOCKS_MAX:
         raise ParcelError("The parcel's manifest has another number of blocks than its instances need")
+    if manifest.early and len(manifest.early) != blocks:
+        raise ParcelError("The parcel's manifest has columns of unequal length")
+    if any(first > whole for first, whole in zip(manifest.early, manifest.packed, strict=False)):
+        raise ParcelError("The parcel's manifest puts more of a block to the front than there is")
 
 
 def _is_sound(layout: Layout) -> bool:

@@ -19,6 +19,7 @@ from appliance.compress.parcel import (
     WINDOW_LOG,
     Entry,
     Manifest,
+    Preamble,
     entries,
     read_manifest,
     read_preamble,
@@ -75,23 +76,37 @@ class _Window:
         return data
 
 
+class _Blocks:
+    """The payloads of a parcel, one after the other, each put together of its part in the front and its rest."""
+
+    def __init__(self, descriptor: int, preamble: Preamble, manifest: Manifest) -> None:
+        start = PREAMBLE_BYTES + preamble.head
+        self._front = _Window(descriptor, start, preamble.preview_bytes)
+        self._rests = _Window(descriptor, preamble.preview_bytes, start + preamble.blocks)
+        self._manifest = manifest
+
+    def payload(self, block: int) -> bytes:
+        """Call it for each block in order."""
+        first = self._manifest.early[block] if self._manifest.early else 0
+        return self._front.read(first) + self._rests.read(self._manifest.packed[block] - first)
+
+
 @dataclass(frozen=True)
 class OpenParcel:
     """A parcel whose manifest was read and checked; `head` stands at the first prefix, `blocks` at the first block."""
 
     manifest: Manifest
     head: _Readable
-    blocks: _Readable
+    blocks: _Blocks
 
 
 def open_parcel(descriptor: int, dictionary: bytes | None) -> OpenParcel:
     """Raises ParcelError."""
     size = os.fstat(descriptor).st_size
     preamble = read_preamble(os.pread(descriptor, PREAMBLE_BYTES, 0), size)
-    blocks = PREAMBLE_BYTES + preamble.head
-    head = _inflated(_Window(descriptor, PREAMBLE_BYTES, blocks), dictionary)
+    head = _inflated(_Window(descriptor, PREAMBLE_BYTES, PREAMBLE_BYTES + preamble.head), dictionary)
     manifest = read_manifest(_exactly(head, preamble.manifest), preamble)
-    return OpenParcel(manifest, head, _Window(descriptor, blocks, blocks + preamble.blocks))
+    return OpenParcel(manifest, head, _Blocks(descriptor, preamble, manifest))
 
 
 def _inflated(source: _Window, dictionary: bytes | None) -> _Readable:
@@ -137,7 +152,7 @@ def restore_instance(parcel: OpenParcel, entry: Entry, sink: Sink) -> None:
     _copy(parcel.head, entry.prefix, sink)
     block = entry.first_block
     for size in entry.layout.blocks(entry.body):
-        payload = parcel.blocks.read(parcel.manifest.packed[block])
+        payload = parcel.blocks.payload(block)
         sink.write(decode_block(parcel.manifest.codec[block], payload, entry.layout, size))
         block += 1
     _copy(parcel.head, entry.suffix, sink)

@@ -60,6 +60,7 @@ class PackedParcel:
     data_bytes: int  # data set bytes of these
     headers: tuple[Header, ...]  # those of sources with `keep_header` that can serve
     codecs: dict[str, int]  # codec name → blocks that it won
+    preview_bytes: int  # with the first so many bytes one has all facts and previews, no instance yet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,5 +1,7 @@
 """Writes a parcel, inside a worker. Holds one block and the headers, never a whole object.
 
+What goes to the front is chosen when all blocks are known: until then they wait in a scratch file.
+
 Deterministic: the bytes depend on the instances, their recorded facts, the dictionary, and the versions of the codecs.
 """
 
@@ -8,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
+from itertools import accumulate
 from typing import BinaryIO, Final, TypeVar
 
 import msgspec
@@ -18,6 +21,7 @@ from appliance.compress.layout import OPAQUE, Cut, Layout, cut_data_set
 from appliance.compress.parcel import (
     BLOCKS_MAX,
     DICTIONARY_MAX,
+    FRONT_MAX,
     INSTANCES_MAX,
     NO_DICTIONARY,
     PREAMBLE_BYTES,
@@ -25,6 +29,7 @@ from appliance.compress.parcel import (
     Manifest,
     Preamble,
 )
+from appliance.compress.previews import Fronts, choose, fronts_of
 from appliance.compress.session import Session
 from appliance.compress.values import Octets
 
@@ -96,6 +101,7 @@ class ParcelWriter:
         self._cuts: list[Cut] = []
         self._codec: list[int] = []
         self._packed: list[int] = []
+        self._fronts: list[Fronts] = []
         self._won: Counter[str] = Counter()
         self._keep: list[int] = []
 
@@ -133,11 +139,13 @@ class ParcelWriter:
         self._scratch.write(payload)
         self._codec.append(codec.id)
         self._packed.append(len(payload))
+        self._fronts.append(fronts_of(codec, payload))
         self._won[codec.name] += 1
 
     def finish(self, out: BinaryIO, dictionary: bytes | None) -> PackResult:
         """Writes the parcel to `out`, which is empty."""
-        manifest = self._manifest().encode()
+        early = choose(self._fronts, min(sum(self._packed), FRONT_MAX))
+        manifest = self._manifest(early).encode()
         out.seek(PREAMBLE_BYTES)
         head = _write_head(out, (manifest, self._headers), dictionary)
         preamble = Preamble(
@@ -146,16 +154,29 @@ class ParcelWriter:
             head_raw=len(manifest) + len(self._headers),
             blocks=sum(self._packed),
             dictionary=hashlib.sha256(dictionary).digest() if dictionary else NO_DICTIONARY,
+            front=sum(early),
         )
-        self._scratch.seek(0)
-        while piece := self._scratch.read(_COPY):
-            out.write(piece)
+        self._write_blocks(out, early)
         out.seek(0)
         out.write(preamble.encode())
         _write_trailer(out)
         return PackResult(instances=len(self._items), codecs=dict(self._won))
 
-    def _manifest(self) -> Manifest:
+    def _write_blocks(self, out: BinaryIO, early: list[int]) -> None:
+        """The first bytes of some, then what is left of each."""
+        firsts = early or [0] * len(self._packed)
+        starts = [0, *accumulate(self._packed)]
+        for start, first in zip(starts, firsts, strict=False):
+            self._copy(out, start, start + first)
+        for start, end, first in zip(starts, starts[1:], firsts, strict=False):
+            self._copy(out, start + first, end)
+
+    def _copy(self, out: BinaryIO, start: int, end: int) -> None:
+        self._scratch.seek(start)
+        for at in range(start, end, _COPY):
+            out.write(self._scratch.read(min(_COPY, end - at)))
+
+    def _manifest(self, early: list[int]) -> Manifest:
         items, cuts = self._items, self._cuts
         arrivals = [item.received_at for item in items]
         return Manifest(
@@ -179,6 +200,7 @@ class ParcelWriter:
             suffix=[cut.suffix for cut in cuts],
             codec=self._codec,
             packed=self._packed,
+            early=early,
         )
 
 

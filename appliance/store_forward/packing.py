@@ -262,6 +262,7 @@ class Packing:
             "instances": packed.instances,
             "file": batch.out.name,
             "now": now,
+            "preview_bytes": packed.preview_bytes,
         }
         self._line_until = 0.0  # it has one more now
         parcel_id = self._db.execute(_SQL["add_parcel"], parcel).lastrowid

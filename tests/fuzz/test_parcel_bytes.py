@@ -79,11 +79,12 @@ def test_a_flipped_preamble_is_refused_or_read_as_what_it_says() -> None:
             assert at >= 48  # the name of a dictionary, which is the pool's business
 
 
-def forged(manifest: Manifest, headers: bytes, blocks: bytes) -> bytes:
+def forged(manifest: Manifest, headers: bytes, blocks: bytes, front: int = 0) -> bytes:
     """A parcel in which nothing but the claims is wrong."""
     plain = manifest.encode() + headers
     head = zstandard.ZstdCompressor().compress(plain)
-    preamble = Preamble(head=len(head), manifest=len(plain) - len(headers), head_raw=len(plain), blocks=len(blocks))
+    size = len(plain) - len(headers)
+    preamble = Preamble(head=len(head), manifest=size, head_raw=len(plain), blocks=len(blocks), front=front)
     return sealed(preamble.encode() + head + blocks + bytes(32))
 
 
@@ -141,6 +142,28 @@ def test_hostile_claims_are_refused_in_the_sandbox_and_leave_no_file(
     with pytest.raises(ParcelError):
         pool.unpack(parcel, lambda _: None, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["a.parcel"]
+
+
+@pytest.mark.parametrize(
+    ("early", "front"),
+    [([1], 2), ([4], 4), ([1 << 48], 3), ([1, 1], 2), ([], 2), ([2], 0), ([-1], 0), ([3], (1 << 32) - 1)],
+    ids=["less", "more than a block", "huge", "columns", "none", "no front", "negative", "all of it"],
+)
+def test_a_hostile_front_is_refused_in_the_sandbox(
+    pool: WorkerPool, tmp_path: Path, early: list[int], front: int
+) -> None:
+    manifest = claims(body=[3], codec=[0], packed=[3], early=early, digests=_digests(b"abc"))
+    parcel = tmp_path / "a.parcel"
+    parcel.write_bytes(forged(manifest, b"", b"abc", front))
+    with pytest.raises(ParcelError):
+        pool.unpack(parcel, lambda _: None, tmp_path)
+    right = claims(body=[3], codec=[0], packed=[3], early=[2], digests=_digests(b"abc"))
+    parcel.write_bytes(forged(right, b"", b"abc", 2))
+    assert pool.unpack(parcel, lambda _: None, tmp_path).instances[0].bytes == 3
+
+
+def _digests(data_set_: bytes) -> str:
+    return hashlib.sha256(hashlib.sha256(data_set_).digest()).hexdigest()
 
 
 def test_a_head_that_inflates_to_more_than_it_claims_costs_no_memory(tmp_path: Path) -> None:

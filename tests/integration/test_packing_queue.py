@@ -19,6 +19,7 @@ from support.hostile_jobs import pixels
 from support.images import Image, data_set, write_source
 from support.tiny_instances import element
 
+from appliance.compress.parcel import read_preamble
 from appliance.compress.pool import WorkerPool
 from appliance.config import Compress, Storage, UnitConfig
 from appliance.errors import SpoolError
@@ -111,8 +112,10 @@ def test_what_waits_is_packed_into_parcels_of_one_study_each(unit: Unit) -> None
     parcels = unit.all("SELECT study_id, instances, state, data_bytes > 0, bytes FROM parcel ORDER BY id")
     assert [parcel[:4] for parcel in parcels] == [(studies[0][0], 3, "built", 1), (studies[1][0], 2, "built", 1)]
     assert unit.all("SELECT DISTINCT state, parcel_id IS NOT NULL FROM instance") == [("packed", 1)]
-    for name, size in unit.all("SELECT file, bytes FROM parcel"):
-        assert (unit.data / "parcels" / name).stat().st_size == size
+    for name, size, preview_bytes in unit.all("SELECT file, bytes, preview_bytes FROM parcel"):
+        content = (unit.data / "parcels" / name).read_bytes()
+        assert len(content) == size
+        assert preview_bytes == read_preamble(content, size).preview_bytes > 0
     assert unit.all("SELECT kind, count FROM event ORDER BY id") == [("packed", 3), ("packed", 2)]
     assert unit.all("SELECT received, packed, to_send FROM study") == [(0, 3, 1), (0, 2, 1)]
 

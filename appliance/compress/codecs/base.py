@@ -18,6 +18,9 @@ class Codec(Protocol):
     def name(self) -> str:
         """What people call it."""
 
+    def image_at(self, payload: bytes) -> int | None:
+        """Where in a payload a JPEG 2000 codestream begins, of which a part is of use; None when there is none."""
+
     def encode(self, block: bytes, layout: Layout, limit: int) -> bytes | None:
         """The payload, or None when this codec does not take such a block or can't get it below `limit` bytes.
 

@@ -34,6 +34,9 @@ class Jpeg2000:
     id = 2
     name = "jpeg2000"
 
+    def image_at(self, payload: bytes) -> int | None:  # noqa: ARG002 - it is all that there is
+        return 0
+
     def encode(self, block: bytes, layout: Layout, limit: int) -> bytes | None:
         array = to_array(block, layout)
         if array is None:
@@ -52,6 +55,9 @@ class RankedJpeg2000:
 
     id = 3
     name = "jpeg2000-ranked"
+
+    def image_at(self, payload: bytes) -> int | None:
+        return 4 + int.from_bytes(payload[:4], "little") if len(payload) >= 4 else None
 
     def encode(self, block: bytes, layout: Layout, limit: int) -> bytes | None:
         array = to_array(block, layout)

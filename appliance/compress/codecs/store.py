@@ -12,6 +12,9 @@ class Store:
     id = 0
     name = "plain"
 
+    def image_at(self, payload: bytes) -> int | None:  # noqa: ARG002 - there is none
+        return None
+
     def encode(self, block: bytes, layout: Layout, limit: int) -> bytes | None:  # noqa: ARG002 - it needs neither
         return block
 

@@ -25,6 +25,9 @@ class Zstd:
     id = 1
     name = "zstd"
 
+    def image_at(self, payload: bytes) -> int | None:  # noqa: ARG002 - there is none
+        return None
+
     def encode(self, block: bytes, layout: Layout, limit: int) -> bytes | None:
         width = layout.width
         sorted_ = sort_bytes(block, width)

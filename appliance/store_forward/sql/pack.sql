@@ -45,8 +45,8 @@ LIMIT 1
 SELECT count(*) FROM instance WHERE state = 'received' AND id IN (SELECT value FROM json_each(:ids))
 
 -- name: add_parcel
-INSERT INTO parcel (study_id, digest, bytes, data_bytes, instances, file, built_at)
-VALUES (:study_id, :digest, :bytes, :data_bytes, :instances, :file, :now)
+INSERT INTO parcel (study_id, digest, bytes, data_bytes, instances, file, built_at, preview_bytes)
+VALUES (:study_id, :digest, :bytes, :data_bytes, :instances, :file, :now, :preview_bytes)
 
 -- name: put_into_parcel
 UPDATE instance SET parcel_id = :parcel_id WHERE id IN (SELECT value FROM json_each(:ids))

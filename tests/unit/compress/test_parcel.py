@@ -123,16 +123,16 @@ def test_an_earlier_header_as_dictionary_makes_a_header_smaller_and_is_needed_to
 
 
 def test_a_preamble_is_what_the_protocol_says() -> None:
-    data = Preamble(head=1, manifest=2, head_raw=3, blocks=4, dictionary=b"d" * 32).encode()
+    data = Preamble(head=1, manifest=2, head_raw=3, blocks=4, dictionary=b"d" * 32, front=3).encode()
     lengths = b"".join(number.to_bytes(8, "little") for number in (1, 2, 3, 4))
-    assert data == MAGIC + b"\x01\0\0\0\0\0\0\0" + lengths + b"d" * 32
+    assert data == MAGIC + b"\x02\0\0\0\x03\0\0\0" + lengths + b"d" * 32
     assert len(data) == PREAMBLE_BYTES == 80
 
 
 @pytest.mark.parametrize(
     ("at", "value"),
-    [(0, 0), (8, 2), (10, 1), (12, 1), (16, 9), (31, 1), (24, 0), (40, 9)],
-    ids=["magic", "version", "flags", "reserved", "size", "manifest huge", "manifest empty", "blocks"],
+    [(0, 0), (8, 3), (8, 0), (10, 1), (12, 5), (16, 9), (31, 1), (24, 0), (40, 9)],
+    ids=["magic", "version", "no version", "reserved", "front", "size", "manifest huge", "manifest empty", "blocks"],
 )
 def test_a_preamble_that_claims_the_impossible_is_refused(at: int, value: int) -> None:
     data = bytearray(Preamble(head=1, manifest=2, head_raw=3, blocks=4).encode())
@@ -178,12 +178,30 @@ def _changed(**values: Any) -> Callable[[], Manifest]:
         _changed(digests="00"),
         _changed(received_at=[1 << 63, 5]),
         _changed(received_at=[1000, -(1 << 62)]),
+        _changed(early=[1, 0]),
+        _changed(early=[-1, 1]),
     ],
 )
 def test_a_manifest_that_claims_the_impossible_is_refused(make: Callable[[], Manifest]) -> None:
     data = make().encode()
     with pytest.raises(ParcelError):
         read_manifest(data, preamble_of(data))
+
+
+@pytest.mark.parametrize("early", [[51, 0], [0, 61], [50], [20, 20, 11], []], ids=str)
+def test_a_front_that_the_blocks_do_not_have_is_refused(early: list[int]) -> None:
+    data = msgspec.structs.replace(MANIFEST, early=early).encode()
+    with pytest.raises(ParcelError):
+        read_manifest(data, preamble_of(data, front=51))
+
+
+def test_a_manifest_of_version_1_has_no_front() -> None:
+    data = msgspec.structs.replace(MANIFEST, early=[20, 31]).encode()
+    assert read_manifest(data, preamble_of(data, front=51)).early == [20, 31]
+    with pytest.raises(ParcelError):
+        read_manifest(data, preamble_of(data, front=51, version=1))
+    with pytest.raises(ParcelError):
+        read_preamble(preamble_of(data, front=51, version=1).encode(), 80 + 10 + 110 + 32)
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", b"[]", b"\xff\xfe", b'{"study":' * 200_000])
