@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -17,6 +18,7 @@ import msgspec
 from msgspec import Meta
 
 from appliance.errors import ConfigError
+from appliance.model.endpoint import is_address, split_endpoint
 from appliance.model.priority import Priority
 
 MIB = 1 << 20
@@ -34,6 +36,8 @@ Count = Annotated[int, Meta(ge=1)]
 PriorityWord = Annotated[str, Meta(pattern=r"^(stat|urgent|routine|prior)$")]
 DayWord = Annotated[str, Meta(pattern=r"^(mon|tue|wed|thu|fri|sat|sun)$")]
 TimeOfDay = Annotated[str, Meta(pattern=r"^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$")]
+InterfaceName = Annotated[str, Meta(pattern=r"^([A-Za-z0-9][A-Za-z0-9_.:@-]{0,14})?$")]
+WireGuardKey = Annotated[str, Meta(pattern=r"^([A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=)?$")]  # 32 bytes in Base64
 Kilobits = Annotated[int, Meta(ge=0, le=10_000_000)]
 Megabytes = Annotated[int, Meta(ge=0, le=1_000_000_000)]  # of 1,000,000 bytes, as they are sold
 
@@ -146,6 +150,31 @@ class Uplink(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     retry_seconds_max: Annotated[Seconds, Meta(description="Longest pause between two tries; it never gives up")] = 5.0
 
 
+class Tunnel(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The WireGuard tunnel, kept up by `appliance tunnel`. Its interface is `hub.interface`."""
+
+    endpoint: Annotated[
+        str, Meta(description="NAME:PORT or ADDRESS:PORT of the hub's WireGuard; empty: the tunnel is not looked after")
+    ] = ""
+    peer: Annotated[WireGuardKey, Meta(description="The hub's public key, as `wg show` prints it there")] = ""
+    resolvers: Annotated[
+        tuple[str, ...], Meta(max_length=4, description="Name servers to ask; none: those of /etc/resolv.conf")
+    ] = ()
+    keepalive_seconds: Annotated[
+        int, Meta(ge=1, le=3600, description="A silent tunnel sends an empty packet so often (32 bytes)")
+    ] = 25
+    stale_seconds: Annotated[
+        Seconds, Meta(description="A handshake older than this carries nothing; WireGuard's own limit is 180")
+    ] = 180.0
+    silent_seconds: Annotated[
+        Seconds, Meta(description="What is sent gets no answer for so long: the tunnel is helped")
+    ] = 30.0
+    step_seconds: Annotated[Seconds, Meta(description="Time that each step of help is given before the next")] = 15.0
+    return_seconds: Annotated[
+        Seconds, Meta(description="After a fail-over a better uplink is tried again after this time, then twice, …")
+    ] = 300.0
+
+
 class LinkWindow(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Hours in which the line may be used. One [[link.windows]] table each; the first that holds now counts."""
 
@@ -164,6 +193,12 @@ class LinkUplink(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True
     """A way to the internet. One [[link.uplinks]] table each, the best first."""
 
     name: Annotated[str, Meta(min_length=1, max_length=32, description="Name shown to people, e.g. SIM")]
+    device: Annotated[
+        InterfaceName, Meta(description="Network device that it is, e.g. wwan0; the tunnel's packets leave by it")
+    ] = ""
+    gateway: Annotated[
+        str, Meta(description="Address of its router; empty: the one that the device was given, e.g. by DHCP")
+    ] = ""
     cost_per_mb: Annotated[float, Meta(ge=0, description="What a megabyte costs, in the site's money")] = 0.0
     monthly_mb: Annotated[
         Megabytes | None, Meta(description="Megabytes it may carry in a calendar month; unset: any; 0: only stat goes")
@@ -211,6 +246,7 @@ class UnitConfig(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True
     study: Study = Study()
     compress: Compress = Compress()
     hub: Uplink = Uplink()
+    tunnel: Tunnel = Tunnel()
     link: Link = Link()
     web: Web = Web()
 
@@ -372,6 +408,40 @@ def _check_unit(config: UnitConfig, path: Path) -> None:
         raise wrong(["site", "timezone"], f"there is no time zone {config.site.timezone!r}") from error
     if config.dicom.tls_port and not (config.dicom.tls_certificate and config.dicom.tls_key):
         raise wrong(["dicom", "tls_port"], "a TLS listener needs tls_certificate and tls_key")
+    for keys, problem in _problems_of_tunnel(config):
+        raise wrong(keys, problem)
+
+
+def _problems_of_tunnel(config: UnitConfig) -> Iterator[tuple[list[str], str]]:
+    """What does not fit together: keys, and why."""
+    tunnel = config.tunnel
+    if tunnel.endpoint:
+        try:
+            split_endpoint(tunnel.endpoint)
+        except ValueError as error:
+            yield ["tunnel", "endpoint"], str(error)
+        if not tunnel.peer:
+            yield ["tunnel", "peer"], "the hub's public key is needed with an endpoint"
+        if not config.hub.interface:
+            yield ["hub", "interface"], "must name the tunnel when there is tunnel.endpoint"
+    for address in tunnel.resolvers:
+        if not is_address(address):
+            yield ["tunnel", "resolvers"], f"{address!r} is no IP address"
+    yield from _problems_of_uplinks(config)
+
+
+def _problems_of_uplinks(config: UnitConfig) -> Iterator[tuple[list[str], str]]:
+    names = [uplink.name for uplink in config.link.uplinks]
+    for number, uplink in enumerate(config.link.uplinks):
+        at = ["link", "uplinks", str(number)]
+        if names.index(uplink.name) != number:
+            yield [*at, "name"], f"there are two uplinks {uplink.name!r}"
+        if uplink.device and uplink.device == config.hub.interface:
+            yield [*at, "device"], "an uplink can't be the tunnel itself"
+        if uplink.gateway and not is_address(uplink.gateway):
+            yield [*at, "gateway"], f"{uplink.gateway!r} is no IP address"
+        if config.tunnel.endpoint and len(names) > 1 and not (uplink.device or uplink.gateway):
+            yield [*at, "device"], "one of several uplinks needs its device or gateway"
 
 
 def priority_of(modality: Modality | None) -> Priority:
@@ -389,9 +459,10 @@ def write_commented(kind: type[_Config], values: dict[str, Any] | None = None) -
     for section in msgspec.structs.fields(kind):
         default = section.default
         lines = [f"# {(type(default).__doc__ or '').strip()}", f"[{section.name}]"]
+        rows = {name for name, _, _ in ROWS.get(section.name, ())}
         for field, meaning in describe(type(default)):
             value = given.get(f"{section.name}.{field.name}", getattr(default, field.name))
-            if not isinstance(value, tuple):
+            if field.name not in rows:
                 lines += [f"# {meaning}.", f"{field.name} = {_toml(value)}"]
         blocks.append("\n".join(lines))
         blocks += [_example(section.name, *entry) for entry in ROWS.get(section.name, ())]
@@ -418,7 +489,7 @@ ROWS: dict[str, tuple[tuple[str, type[_Section], dict[str, object]], ...]] = {
     ),
     "link": (
         ("windows", LinkWindow, {"opens": "20:00", "closes": "06:00"}),
-        ("uplinks", LinkUplink, {"name": "SIM", "monthly_mb": 5000, "stat_extra_mb": 1000}),
+        ("uplinks", LinkUplink, {"name": "SIM", "device": "wwan0", "monthly_mb": 5000, "stat_extra_mb": 1000}),
     ),
 }
 

@@ -170,3 +170,43 @@ def test_a_missing_secret_says_where_it_comes_from(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as raised:
         config.read_secret(UnitConfig(hub=config.Uplink(secret_file=str(tmp_path / "none"))))
     assert "hub site add" in raised.value.hint
+
+
+KEY = "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg="
+TUNNEL = f'[hub]\ninterface = "wg0"\n[tunnel]\nendpoint = "hub.example.org:51820"\npeer = "{KEY}"\n'
+
+
+def test_a_tunnel_and_its_uplinks_are_read(path: Path) -> None:
+    path.write_text(
+        TUNNEL
+        + '[[link.uplinks]]\nname = "Fibre"\ndevice = "eth1"\n'
+        + '[[link.uplinks]]\nname = "VSAT"\ngateway = "192.168.100.1"\ncost_per_mb = 0.5\n'
+    )
+    unit = load_unit(path)
+    assert unit.tunnel.endpoint == "hub.example.org:51820"
+    assert [(uplink.device, uplink.gateway) for uplink in unit.link.uplinks] == [("eth1", ""), ("", "192.168.100.1")]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (TUNNEL.replace(":51820", ""), "tunnel.endpoint: must be NAME:PORT"),
+        (TUNNEL.replace(":51820", ":0"), "tunnel.endpoint: must be NAME:PORT"),
+        (TUNNEL.replace("hub.example.org", "-x y"), "tunnel.endpoint: must begin"),
+        (TUNNEL.replace("hub.example.org", "10.1.2"), "tunnel.endpoint: 10.1.2 is no IP address"),
+        (TUNNEL.replace(KEY, ""), "tunnel.peer: the hub's public key is needed"),
+        (TUNNEL.replace(KEY, KEY[:-2] + "="), "tunnel.peer"),
+        (TUNNEL.replace('"wg0"', '""'), "hub.interface: must name the tunnel"),
+        (TUNNEL + 'resolvers = ["ns.example.org"]\n', "tunnel.resolvers: 'ns.example.org' is no IP address"),
+        (TUNNEL + '[[link.uplinks]]\nname = "A"\ndevice = "wg0"\n', "can't be the tunnel itself"),
+        (TUNNEL + '[[link.uplinks]]\nname = "A"\ndevice = "eth0 up"\n', "link.uplinks.0.device"),
+        (TUNNEL + '[[link.uplinks]]\nname = "A"\ngateway = "the router"\n', "'the router' is no IP address"),
+        (TUNNEL + '[[link.uplinks]]\nname = "A"\ndevice = "eth1"\n' * 2, "there are two uplinks 'A'"),
+        (TUNNEL + '[[link.uplinks]]\nname = "A"\n[[link.uplinks]]\nname = "B"\n', "needs its device or gateway"),
+    ],
+)
+def test_a_tunnel_that_can_not_be_is_refused_with_its_key(path: Path, text: str, said: str) -> None:
+    path.write_text(text)
+    with pytest.raises(ConfigError) as raised:
+        load_unit(path)
+    assert said in raised.value.message
