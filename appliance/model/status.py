@@ -64,6 +64,7 @@ class LineFacts(msgspec.Struct, frozen=True, kw_only=True):
     clock_offset_ms: int | None = None  # the hub's clock minus ours
     problem: str = ""  # an error id of errors.py
     sender_beats: bool = True  # the forward process is alive; if not, the rest is what it knew last
+    expected: tuple[tuple[float, float, float], ...] = ()  # bytes, carried within so many and so many seconds; rising
 
     @property
     def carries(self) -> bool:

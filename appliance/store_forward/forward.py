@@ -26,6 +26,7 @@ from appliance.store_forward.database import open_database
 from appliance.store_forward.desk import Desk
 from appliance.store_forward.full_disk import WAITING, insist, may_pass
 from appliance.store_forward.hub_line import HubLine
+from appliance.store_forward.forecasts import learning
 from appliance.store_forward.journal import database_error
 from appliance.store_forward.outbox import LinkRow, Outbox, Progress
 from appliance.store_forward.sender import Sender
@@ -47,7 +48,8 @@ def run(config: UnitConfig, stop: threading.Event) -> None:
     way = find_way(config.hub)
     hub = HubClient(way, config.hub, read_secret(config))
     try:
-        asyncio.run(_run(config, hub, way.path, stop))
+        with learning(config):
+            asyncio.run(_run(config, hub, way.path, stop))
     except* (sqlite3.Error, DatabaseError) as group:
         error = _first(group)
         raise database_error(error) if isinstance(error, sqlite3.Error) else DatabaseError(str(error)) from group

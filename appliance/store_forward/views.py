@@ -31,6 +31,7 @@ _SQL = NamedSql("appliance.store_forward.sql", "page.sql")
 _FAR: Final = (1 << 63) - 1
 _HELP_LIMIT: Final = 25  # of each kind; the list of studies finds the rest
 _ROWS_LIMIT: Final = 200
+_EXPECTED_MS: Final = 180_000
 STATES: Final = ("any", "under_way", "at_hub", "needs_help")
 
 
@@ -197,8 +198,17 @@ def read_line(connection: sqlite3.Connection, now: int) -> LineFacts:
         hub_name=row["hub_name"],
         clock_offset_ms=row["clock_offset_ms"],
         problem=row["problem"],
+        expected=_read_expected(connection, now) if alive else (),
         sender_beats=alive,
     )
+
+
+def _read_expected(connection: sqlite3.Connection, now: int) -> tuple[tuple[float, float, float], ...]:
+    """What `forecasts` said of the line a moment ago; nothing when it has not said anything for some minutes."""
+    row = connection.execute(_SQL["expected"]).fetchone()
+    if row is None or not abs(now - row["expected_at"]) < _EXPECTED_MS:
+        return ()
+    return tuple((float(size), float(soonest), float(latest)) for size, soonest, latest in json.loads(row["expected"]))
 
 
 def _read_beats(connection: sqlite3.Connection) -> dict[str, int]:

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 from flask_babel.speaklater import LazyString
 
-from appliance.link.eta import Eta, estimate
+from appliance.link.eta import Eta, Point, estimate
 from appliance.model.priority import Priority
 from appliance.model.status import BoxCounts, BoxSentence, LineFacts, StudyState, StudyStatus
 from appliance.store_forward.views import StudyLine
@@ -114,14 +114,18 @@ def eta_words(status: StudyStatus, link: LineFacts, now: int) -> str:
     """When it will all be there; empty while that is not known."""
     if status.bytes_to_go is None or not link.carries:
         return ""
-    return _eta(estimate(status.bytes_to_go, link.rate, link.rate_spread), now)
+    return _eta(_estimate(status.bytes_to_go, link), now)
 
 
 def backlog_words(backlog: int | None, link: LineFacts, now: int) -> str:
     """When all that waits on this box will be there; empty while that is not known."""
     if not backlog or not link.carries:
         return ""
-    return _eta(estimate(backlog, link.rate, link.rate_spread), now)
+    return _eta(_estimate(backlog, link), now)
+
+
+def _estimate(bytes_to_go: int, link: LineFacts) -> Eta | None:
+    return estimate(bytes_to_go, link.rate, link.rate_spread, [Point(*point) for point in link.expected])
 
 
 def _eta(eta: Eta | None, now: int) -> str:

@@ -61,6 +61,13 @@ def test_pack_counts_the_bytes_of_every_way_and_the_headers_of_ours(real_disk: P
     _, figures = run_bench("pack", *words, directory=real_disk)
     (sizes,) = figures["series"].values()
     (ours,) = sizes["runs"]
+
+
+def test_eta_counts_how_often_a_range_held(real_disk: Path) -> None:
+    _, figures = run_bench("eta", "--days", "3", "--profile", "shared", directory=real_disk)
+    held = figures["shared"]
+    assert held["studies"] > 20
+    assert held["held"] + held["early"] + held["late"] == pytest.approx(1)
     assert 0 < ours["headers"] < ours["bytes"] < ours["wire"] < sizes["raw"]
     assert ours["bytes"] < sizes["deflate"] < sizes["j2k"] < sizes["raw"]
     assert 0 < sizes["orthanc"] < sizes["raw"]

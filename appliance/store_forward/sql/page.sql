@@ -70,6 +70,9 @@ SELECT modality FROM found WHERE modality <> '' LIMIT 50
 -- name: line
 SELECT * FROM link WHERE id = 1
 
+-- name: expected
+SELECT expected, expected_at FROM link_model WHERE id = 1
+
 -- name: beats
 SELECT name, beat_at, status FROM process
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.link.eta import estimate
+from appliance.link.eta import Point, estimate
 
 
 def test_there_is_no_estimate_while_the_size_or_the_rate_is_unknown() -> None:
@@ -37,3 +37,24 @@ def test_more_bytes_never_come_sooner(few: int, more: int, rate: float, spread: 
         assert 0 <= first.soonest <= first.latest
         assert first.soonest <= second.soonest
         assert first.latest <= second.latest
+
+
+POINTS = (Point(1000.0, 10.0, 20.0), Point(3000.0, 30.0, 90.0))
+
+
+def test_what_is_expected_of_the_line_goes_before_its_present_rate() -> None:
+    eta = estimate(2000, 1.0, expected=POINTS)
+    assert eta is not None
+    assert eta.soonest == 20.0
+    assert 55.0 <= eta.latest < 60.0
+
+
+def test_less_than_the_first_point_takes_less_than_it() -> None:
+    eta = estimate(500, 0.0, expected=POINTS)
+    assert eta is not None
+    assert eta.soonest == 5.0
+
+
+def test_beyond_what_is_expected_the_present_rate_is_asked() -> None:
+    assert estimate(4000, 0.0, expected=POINTS) is None
+    assert estimate(4000, 100.0, expected=POINTS) == estimate(4000, 100.0)
