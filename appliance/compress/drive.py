@@ -1,4 +1,4 @@
-"""The pool's side of the two jobs on parcels: grants instance after instance, keeps the limits, and hashes.
+"""The pool's side of the jobs on parcels: grants instance after instance, keeps the limits, and hashes.
 
 What a worker says is not believed: digests are computed here, of the bytes that came out of its pipe.
 """
@@ -20,8 +20,9 @@ from appliance.compress.parcel import INSTANCES_MAX
 from appliance.compress.patience import Patience
 from appliance.compress.process import WorkerProcess
 from appliance.compress.read import InstanceFacts, ParcelFacts, UnpackRequest
+from appliance.compress.show import PNG_MAX, PREVIEWS_MAX, PreviewFacts, ShowRequest, ShowResult
 from appliance.compress.transcode import TranscodeRequest
-from appliance.compress.values import Source
+from appliance.compress.values import Preview, Source
 from appliance.compress.write import PackItem, PackRequest, PackResult
 
 _PIPE_BYTES: Final = 1 << 20
@@ -128,6 +129,33 @@ def drive_unpack(
             descriptors = (parcel.fileno(), theirs, *_memory(short, dictionary))
             worker.send(Job(name="unpack", arguments=pack_value(request)), descriptors)
         return _Unpacking(worker, pipe, patience, taker, restored_bytes_max).run()
+
+
+def drive_show(
+    worker: WorkerProcess, part: BinaryIO, dictionary: bytes | None, request: ShowRequest, patience: Patience
+) -> tuple[list[Preview], ShowResult]:
+    """The previews that a part of a parcel holds and that were not drawn before, a bounded number of them.
+
+    Raises WorkerLostError, JobFailedError.
+    """
+    drawn: list[Preview] = []
+    with ExitStack() as stack:
+        pipe, theirs = _pipe(stack)
+        deadline = patience.grant(worker, 0, 0)
+        with ExitStack() as short:
+            short.callback(os.close, theirs)
+            descriptors = (part.fileno(), theirs, *_memory(short, dictionary))
+            worker.send(Job(name="show", arguments=pack_value(request)), descriptors)
+        while isinstance(message := worker.receive(deadline), Ask):
+            facts = _decoded(message.facts, PreviewFacts)
+            if not 0 < facts.bytes <= PNG_MAX or len(drawn) >= PREVIEWS_MAX:
+                raise WorkerLostError("it sent more than a preview may have")
+            worker.send(Item(arguments=pack_value(None)))
+            png: list[bytes] = []
+            if other := worker.read(pipe, facts.bytes, deadline, png.append):
+                raise _unexpected(other)
+            drawn.append(Preview(block=facts.block, frame=facts.frame, identity=facts.identity, png=b"".join(png)))
+    return drawn, _result(message, ShowResult)
 
 
 def drive_transcode(

@@ -12,6 +12,7 @@ import msgspec
 from appliance.compress.parcel import DICTIONARY_MAX
 from appliance.compress.read import Sink, UnpackRequest, read_parcel
 from appliance.compress.session import Job, Session
+from appliance.compress.show import ShowRequest, ShowResult, show_previews
 from appliance.compress.write import PackRequest, PackResult, write_parcel
 
 
@@ -32,6 +33,15 @@ def unpack(session: Session, arguments: msgspec.Raw, descriptors: list[int]) -> 
         read_parcel(session, request, parcel.fileno(), Sink(descriptors[1]), _bytes(dictionary))
 
 
+def show(session: Session, arguments: msgspec.Raw, descriptors: list[int]) -> ShowResult:
+    """Descriptors: a file with the first part of a parcel, a pipe for the previews, and maybe the dictionary."""
+    request = msgspec.msgpack.decode(arguments, type=ShowRequest)
+    with ExitStack() as stack:
+        part, *dictionary = [opened(stack, descriptor) for descriptor in (descriptors[0], *descriptors[2:])]
+        stack.callback(os.close, descriptors[1])
+        return show_previews(session, request, part.fileno(), Sink(descriptors[1]), _bytes(dictionary))
+
+
 def opened(stack: ExitStack, descriptor: int) -> BinaryIO:
     """A file that the stack closes, for reading and, if the descriptor allows it, for writing."""
     if fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDWR:
@@ -43,4 +53,4 @@ def _bytes(dictionary: list[BinaryIO]) -> bytes | None:
     return dictionary[0].read(DICTIONARY_MAX + 1) if dictionary else None
 
 
-JOBS: Final[dict[str, Job]] = {"pack": pack, "unpack": unpack}
+JOBS: Final[dict[str, Job]] = {"pack": pack, "unpack": unpack, "show": show}

@@ -63,9 +63,14 @@ class Preamble:
         return PREAMBLE_BYTES + self.head + self.blocks + TRAILER_BYTES
 
     @property
+    def front_at(self) -> int:
+        """Where the front begins: with so many bytes one has all facts."""
+        return PREAMBLE_BYTES + self.head
+
+    @property
     def preview_bytes(self) -> int:
-        """Where the rests begin: with so many bytes one has all facts, and all previews."""
-        return PREAMBLE_BYTES + self.head + self.front
+        """Where the rests begin: with so many bytes one has all previews, too."""
+        return self.front_at + self.front
 
     def encode(self) -> bytes:
         """The bytes."""

@@ -16,7 +16,7 @@ from appliance.compress.archivist import Archivist
 from appliance.compress.nursery import Nursery
 from appliance.compress.packer import Packer
 from appliance.compress.unpacker import Unpacker
-from appliance.compress.values import PackedParcel, ParcelContext, RestoredParcel, Source
+from appliance.compress.values import PackedParcel, ParcelContext, PartPreviews, RestoredParcel, Source
 from appliance.config import Compress
 
 JOBS: Final = "appliance.compress.jobs"
@@ -87,6 +87,17 @@ class WorkerPool:
         unit. After an error no file remains in `into`.
         """
         return self._unpacker.unpack(parcel, dictionaries, into, restored_bytes_max=restored_bytes_max)
+
+    def previews(
+        self, part: Path, dictionaries: Callable[[bytes], bytes | None], *, length: int, have: int, after: int = 0
+    ) -> PartPreviews:
+        """Draws the previews that the first `have` bytes of a parcel of `length` bytes hold, from block `after` on.
+
+        `part` has these bytes at least. At most 64 at once: when the answer is not `complete`, ask again from its
+        `after` on, at once if there were as many, else when more bytes came. Raises ParcelError: whatever is wrong
+        with the parcel is for `unpack` to refuse, when all of it is there.
+        """
+        return self._unpacker.previews(part, length, have, after, dictionaries)
 
     def transcode(self, file: Path, out: Path, *, until: float = math.inf) -> bytes | None:
         """Writes the Part 10 file `file` to `out` in JPEG 2000 Lossless (1.2.840.10008.1.2.4.90), not fsynced.

@@ -87,14 +87,19 @@ class _Blocks:
 
     def payload(self, block: int) -> bytes:
         """Call it for each block in order."""
-        first = self._manifest.early[block] if self._manifest.early else 0
-        return self._front.read(first) + self._rests.read(self._manifest.packed[block] - first)
+        front = self.front(block)
+        return front + self._rests.read(self._manifest.packed[block] - len(front))
+
+    def front(self, block: int) -> bytes:
+        """The part in the front alone. Call it, or `payload`, for each block in order."""
+        return self._front.read(self._manifest.early[block] if self._manifest.early else 0)
 
 
 @dataclass(frozen=True)
 class OpenParcel:
     """A parcel whose manifest was read and checked; `head` stands at the first prefix, `blocks` at the first block."""
 
+    preamble: Preamble
     manifest: Manifest
     head: _Readable
     blocks: _Blocks
@@ -102,11 +107,15 @@ class OpenParcel:
 
 def open_parcel(descriptor: int, dictionary: bytes | None) -> OpenParcel:
     """Raises ParcelError."""
-    size = os.fstat(descriptor).st_size
-    preamble = read_preamble(os.pread(descriptor, PREAMBLE_BYTES, 0), size)
+    return open_part(descriptor, os.fstat(descriptor).st_size, dictionary)
+
+
+def open_part(descriptor: int, length: int, dictionary: bytes | None) -> OpenParcel:
+    """The same of a parcel of `length` bytes, of which the whole head is there at least. Raises ParcelError."""
+    preamble = read_preamble(os.pread(descriptor, PREAMBLE_BYTES, 0), length)
     head = _inflated(_Window(descriptor, PREAMBLE_BYTES, PREAMBLE_BYTES + preamble.head), dictionary)
-    manifest = read_manifest(_exactly(head, preamble.manifest), preamble)
-    return OpenParcel(manifest, head, _Blocks(descriptor, preamble, manifest))
+    manifest = read_manifest(exactly(head, preamble.manifest), preamble)
+    return OpenParcel(preamble, manifest, head, _Blocks(descriptor, preamble, manifest))
 
 
 def _inflated(source: _Window, dictionary: bytes | None) -> _Readable:
@@ -118,7 +127,7 @@ def _inflated(source: _Window, dictionary: bytes | None) -> _Readable:
     return reader
 
 
-def _exactly(source: _Readable, size: int) -> bytes:
+def exactly(source: _Readable, size: int) -> bytes:
     """`size` bytes of it. Raises ParcelError when there are fewer."""
     pieces = []
     left = size
@@ -170,7 +179,7 @@ def check_end(parcel: OpenParcel) -> None:
 
 def _copy(source: _Readable, size: int, sink: Sink) -> None:
     for at in range(0, size, _COPY):
-        sink.write(_exactly(source, min(_COPY, size - at)))
+        sink.write(exactly(source, min(_COPY, size - at)))
 
 
 def read_parcel(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from appliance.compress.digests import parcel_digests
-from appliance.compress.drive import DRIVE_FAULTS, JobFailedError, drive_unpack
+from appliance.compress.drive import DRIVE_FAULTS, JobFailedError, drive_show, drive_unpack
 from appliance.compress.faults import (
     DamagedParcelError,
     InstanceMismatchError,
@@ -21,11 +21,12 @@ from appliance.compress.faults import (
     WorkerLostError,
 )
 from appliance.compress.nursery import Nursery
-from appliance.compress.parcel import NO_DICTIONARY, Preamble, preamble_of
+from appliance.compress.parcel import NO_DICTIONARY, PREAMBLE_BYTES, Preamble, preamble_of, read_preamble
 from appliance.compress.patience import Patience
 from appliance.compress.read import ParcelFacts
+from appliance.compress.show import ShowRequest
 from appliance.compress.takers import Files
-from appliance.compress.values import RestoredParcel
+from appliance.compress.values import PartPreviews, RestoredParcel
 from appliance.config import Compress
 from appliance.errors import ParcelError, UnknownDictionaryError
 from appliance.model.priority import Priority
@@ -68,6 +69,21 @@ class Unpacker:
             priority=priority,
             instances=tuple(taker.restored),
         )
+
+    def previews(
+        self, part: Path, length: int, have: int, after: int, dictionaries: Callable[[bytes], bytes | None]
+    ) -> PartPreviews:
+        """See `WorkerPool.previews`."""
+        with part.open("rb") as file:
+            preamble = read_preamble(os.pread(file.fileno(), PREAMBLE_BYTES, 0), length)
+            if have < preamble.front_at:
+                return PartPreviews(previews=(), after=after, complete=False)
+            dictionary = _resolved(preamble, dictionaries)
+            request = ShowRequest(length=length, have=have, after=after)
+            patience = self._patience.for_parcel(0, time.monotonic())
+            with _as_parcel_faults(self._nursery, patience), self._nursery.lend() as worker:
+                drawn, result = drive_show(worker, file, dictionary, request, patience)
+        return PartPreviews(previews=tuple(drawn), after=result.after, complete=result.complete)
 
     def _unpack(self, file: BinaryIO, dictionary: bytes | None, restored_bytes_max: int, taker: Files) -> ParcelFacts:
         patience = self._patience.for_parcel(os.fstat(file.fileno()).st_size, time.monotonic())

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+from appliance.model.identity import InstanceIdentity
 from appliance.model.priority import Priority
 
 Octets: TypeAlias = bytes  # some classes here have a field named `bytes`, a count
@@ -78,6 +79,25 @@ class RestoredInstance:
     calling_ae: str
     header_bytes: int  # the first so many bytes of the data set are its header
     keep_header: bool  # keep these as a dictionary, named by their SHA-256, once the parcel is verified
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """A small image of a frame, out of the first part of a parcel. Nothing proves it: it is for the eye alone."""
+
+    block: int  # of the parcel
+    frame: int  # of its instance, from 0
+    identity: InstanceIdentity  # as the parcel says
+    png: Octets  # at most 256 pixels a side, with a note that it is not for diagnosis
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartPreviews:
+    """`after`: all blocks with a lower number are done. `complete`: no block of the parcel is left to be drawn."""
+
+    previews: tuple[Preview, ...]
+    after: int
+    complete: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,10 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from appliance.compress.codecs.base import CodecError
+from appliance.compress.codecs.base import CodecError, IntArray
 from appliance.compress.layout import Layout
-
-IntArray = NDArray[Any]
 
 
 def to_array(block: bytes, layout: Layout) -> IntArray | None:

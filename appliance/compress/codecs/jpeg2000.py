@@ -17,8 +17,9 @@ import numpy as np
 import openjpeg.utils
 
 from appliance.compress.codecs import zstd
-from appliance.compress.codecs.base import CodecError
-from appliance.compress.codecs.image import IntArray, to_array, to_block
+from appliance.compress.codecs.base import CodecError, IntArray
+from appliance.compress.codecs.image import to_array, to_block
+from appliance.compress.codecs.resolutions import SIDE_MAX, decode_small
 from appliance.compress.layout import Layout
 
 _PRECISION_MAX: Final = 24  # bits; what the encoder's entry point takes
@@ -36,6 +37,9 @@ class Jpeg2000:
 
     def image_at(self, payload: bytes) -> int | None:  # noqa: ARG002 - it is all that there is
         return 0
+
+    def show(self, front: bytes) -> IntArray | None:
+        return decode_small(front, SIDE_MAX)
 
     def encode(self, block: bytes, layout: Layout, limit: int) -> bytes | None:
         array = to_array(block, layout)
@@ -58,6 +62,15 @@ class RankedJpeg2000:
 
     def image_at(self, payload: bytes) -> int | None:
         return 4 + int.from_bytes(payload[:4], "little") if len(payload) >= 4 else None
+
+    def show(self, front: bytes) -> IntArray | None:
+        start = self.image_at(front)
+        if start is None:
+            raise CodecError("an image block ends before its image begins")
+        values = _values(front[4:start])
+        ranks = decode_small(front[start:], SIDE_MAX)  # means of ranks are ranks
+        shown: IntArray = values[np.clip(ranks, 0, len(values) - 1)]
+        return shown
 
     def encode(self, block: bytes, layout: Layout, limit: int) -> bytes | None:
         array = to_array(block, layout)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from appliance.compress.codecs.base import CodecError
+from appliance.compress.codecs.base import CodecError, WithoutImages
 from appliance.compress.layout import Layout
 
 
-class Store:
+class Store(WithoutImages):
     """Plain bytes."""
 
     id = 0
     name = "plain"
-
-    def image_at(self, payload: bytes) -> int | None:  # noqa: ARG002 - there is none
-        return None
 
     def encode(self, block: bytes, layout: Layout, limit: int) -> bytes | None:  # noqa: ARG002 - it needs neither
         return block

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 import zstandard
 
-from appliance.compress.codecs.base import CodecError
+from appliance.compress.codecs.base import CodecError, WithoutImages
 from appliance.compress.layout import CHUNK, Layout
 
 _PROBE_LEVEL: Final = 1
@@ -19,14 +19,11 @@ _WORTH_TRYING: Final = 1.25  # the level gains at most about this much over the 
 _WINDOW_LOG: Final = CHUNK.bit_length() - 1
 
 
-class Zstd:
+class Zstd(WithoutImages):
     """zstd over byte planes."""
 
     id = 1
     name = "zstd"
-
-    def image_at(self, payload: bytes) -> int | None:  # noqa: ARG002 - there is none
-        return None
 
     def encode(self, block: bytes, layout: Layout, limit: int) -> bytes | None:
         width = layout.width
