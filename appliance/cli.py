@@ -41,10 +41,12 @@ _PROCESSES: Final = {
         "Run the sender to the hub.",
     ),
     "web": ("appliance.webui.server", "Run the radiographer's page."),
+    "tunnel": ("appliance.store_forward.tunnel", "Look after the tunnel to the hub, when [tunnel] is configured."),
 }
 
 # Groups of verbs that are loaded when they are asked for: a unit has no packages of the hub.
 _LAZY: Final = {
+    "clock": ("appliance.clock_verbs", "The time that this box keeps for its next start."),
     "hub": ("appliance.hub.commands", "The hub: run it; its sites and studies."),
     "send": ("appliance.send_verb", "Send DICOM files as a modality does."),
     "user": ("appliance.user_verbs", "The logins of the page: add, list, disable, enable, pin."),
@@ -54,7 +56,7 @@ _LAZY: Final = {
 class Root(click.Group):
     """Shows our errors as id, what happened, and what to do; loads groups of verbs only when they are asked for."""
 
-    order: Final = ["init", "run", *_PROCESSES, "hub", "send", "status", "doctor", "user", "completion"]
+    order: Final = ["init", "run", *_PROCESSES, "hub", "send", "status", "doctor", "clock", "user", "completion"]
 
     def list_commands(self, _ctx: click.Context) -> list[str]:
         return self.order
@@ -171,7 +173,7 @@ for _name in _PROCESSES:
 @cli.command()
 @click.pass_obj
 def run(config_path: Path) -> None:
-    """Run all four processes of a unit, and keep them running."""
+    """Run all processes of a unit, and keep them running: four, and `tunnel` when [tunnel] is configured."""
     config = _load_unit(config_path)
     click.echo(f"unit {config.site.id}: DICOM {config.dicom.ae_title} on {config.dicom.bind}:{config.dicom.port}")
     click.echo(f"page: http://{config.web.bind}:{config.web.port}/")

@@ -89,6 +89,14 @@ class ListenError(ApplianceError):
     hint = "See that the address belongs to this machine and that no other program has the port (`ss -ltnp`)."
 
 
+class ClockError(ApplianceError):
+    """The clock of this box can't be set to the time that was kept."""
+
+    id = "E207"
+    exit_code = 3
+    hint = "Set it by hand: date --set 'YYYY-MM-DD hh:mm:ss', or timedatectl set-ntp true."
+
+
 class DicomError(ApplianceError):
     """These bytes are not a DICOM data set that can be identified."""
 

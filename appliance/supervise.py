@@ -1,4 +1,4 @@
-"""`appliance run`: the four processes of a unit as children of one, for a laptop or a demo.
+"""`appliance run`: the processes of a unit as children of one, for a laptop or a demo.
 
 Each is started, started again with a growing pause when it dies, and told to stop when we are. They talk to each
 other only through the queue, so that this process may die too: the kernel then ends its children, and the next start
@@ -25,7 +25,7 @@ from appliance.config import UnitConfig
 from appliance.errors import DatabaseError
 from appliance.store_forward.database import open_database
 from appliance.store_forward.full_disk import WAITING, takes_nothing
-from appliance.store_forward.status import PROCESSES, Process, read_processes
+from appliance.store_forward.status import Process, processes_of, read_processes
 from appliance.systemd import notify
 
 LONGEST_PAUSE: Final = 30.0  # seconds
@@ -107,8 +107,8 @@ def command_of(config_path: Path) -> Command:
 
 
 def run(config: UnitConfig, command: Command, stop: threading.Event, say: Say) -> None:
-    """Runs the four processes until `stop` is set. `say` gets a line when something changed."""
-    children = [Child(name, command(name)) for name in PROCESSES]
+    """Runs the processes of this unit until `stop` is set. `say` gets a line when something changed."""
+    children = [Child(name, command(name)) for name in processes_of(config)]
     said = ""
     next_look = 0.0
     try:
@@ -134,14 +134,14 @@ def _look(data: Path, children: list[Child]) -> tuple[str, tuple[str, ...]]:
 
     Where the disk takes nothing nobody can beat. To be started again helps none of them: they wait, and go on.
     """
-    beating = _beating(data, {child.pid for child in children})
+    beating, names = _beating(data, {child.pid for child in children}), [child.name for child in children]
     if not _hangs(children, beating):
-        return summary(beating), ("READY=1", "WATCHDOG=1")
+        return summary(beating, names), ("READY=1", "WATCHDOG=1")
     if takes_nothing(data):
         return "the disk is full or fails: what is here is safe, and goes on by itself when it can be written", (
             "WATCHDOG=1",
         )
-    return summary(beating), ()
+    return summary(beating, names), ()
 
 
 def _hangs(children: list[Child], beating: dict[str, Process]) -> bool:
@@ -168,11 +168,9 @@ def _beating(data: Path, pids: set[int | None]) -> dict[str, Process]:
         return {}  # no process made it yet, or one is making its tables just now
 
 
-def summary(beating: dict[str, Process]) -> str:
-    """One line for a person: each process, with what it says it is doing."""
-    return " · ".join(
-        f"{name}: {beating[name].status or 'up' if name in beating else 'starting'}" for name in PROCESSES
-    )
+def summary(beating: dict[str, Process], names: Sequence[str]) -> str:
+    """One line for a person: each process of `names`, with what it says it is doing."""
+    return " · ".join(f"{name}: {beating[name].status or 'up' if name in beating else 'starting'}" for name in names)
 
 
 def announce(data: Path, name: str, stop: threading.Event) -> None:

@@ -26,6 +26,7 @@ class Way(msgspec.Struct, frozen=True, kw_only=True):
     origin: str  # scheme://address:port
     path: str  # of the base URL, without a slash at its end
     interface: str
+    address: str  # of the hub, without brackets
 
 
 def find_way(uplink: Uplink) -> Way:
@@ -47,7 +48,12 @@ def find_way(uplink: Uplink) -> Way:
     if uplink.interface and not _INTERFACE.fullmatch(uplink.interface):
         raise ConfigError("hub.interface: is not the name of a network interface")
     written = f"[{address}]" if isinstance(address, IPv6Address) else str(address)
-    return Way(origin=f"{parts.scheme}://{written}:{port}", path=parts.path.rstrip("/"), interface=uplink.interface)
+    return Way(
+        origin=f"{parts.scheme}://{written}:{port}",
+        path=parts.path.rstrip("/"),
+        interface=uplink.interface,
+        address=str(address),
+    )
 
 
 def interface_is_up(name: str, *, system: Path = Path("/sys/class/net")) -> bool:

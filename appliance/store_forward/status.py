@@ -20,6 +20,11 @@ _SQL = NamedSql("appliance.store_forward.sql", "status.sql")
 PROCESSES = ("receive", "compress", "forward", "web")
 
 
+def processes_of(config: UnitConfig) -> tuple[str, ...]:
+    """The processes that this unit runs. Who has no [tunnel] has none to look after."""
+    return (*PROCESSES, "tunnel") if config.tunnel.endpoint else PROCESSES
+
+
 class Process(msgspec.Struct, frozen=True, kw_only=True):
     """One of the four processes, as its own row tells."""
 

@@ -19,9 +19,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance import clock, supervise
-from appliance.config import Storage, UnitConfig
+from appliance.config import Storage, Tunnel, UnitConfig
 from appliance.store_forward.database import FILE_NAME, open_database
-from appliance.store_forward.status import PROCESSES, Process
+from appliance.store_forward.status import PROCESSES, Process, processes_of
 
 BEAT = """
 import os, sys, time
@@ -203,7 +203,7 @@ def test_one_that_ends_again_and_again_does_not_make_the_manager_end_the_others(
 def test_kill_9_of_the_supervisor_ends_its_children(tmp_path: Path) -> None:
     program = (
         "import sys, threading; from pathlib import Path; from appliance import supervise; "
-        "from appliance.config import Storage, UnitConfig; "
+        "from appliance.config import Storage, Tunnel, UnitConfig; "
         "supervise.run(UnitConfig(storage=Storage(data=sys.argv[1])), "
         "lambda name: [sys.executable, '-c', sys.argv[2], sys.argv[1], name], threading.Event(), "
         "lambda line: print(line, flush=True))"
@@ -226,4 +226,11 @@ def test_kill_9_of_the_supervisor_ends_its_children(tmp_path: Path) -> None:
 
 def test_the_summary_names_who_does_not_beat() -> None:
     beating = {"web": Process(name="web", alive=True, pid=1, started_at=0, beat_at=clock.now_ms(), status="")}
-    assert supervise.summary(beating) == "receive: starting · compress: starting · forward: starting · web: up"
+    assert (
+        supervise.summary(beating, PROCESSES) == "receive: starting · compress: starting · forward: starting · web: up"
+    )
+
+
+def test_the_tunnel_is_run_only_where_one_is_configured() -> None:
+    assert "tunnel" not in processes_of(UnitConfig())
+    assert processes_of(UnitConfig(tunnel=Tunnel(endpoint="hub.example.org:51820")))[-1] == "tunnel"
