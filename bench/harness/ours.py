@@ -7,14 +7,17 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from appliance.store_forward.database import FILE_NAME
 from harness import CHECKOUT
+from harness.namespaces import HERE, Place
 from harness.peers import CALLING_AE
 from harness.processes import Running, free_port
 
 UNIT_AE = "APPLIANCE"
+STAT_AE = "EMERGENCY"  # a modality whose studies are stat
 SITE = "bench"
 
 
@@ -26,19 +29,21 @@ def appliance(*words: str | Path) -> list[str | Path]:
 class Hub:
     """A hub of its own below `directory`, with one site."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, place: Place = HERE) -> None:
         directory.mkdir(parents=True)
-        self.port = free_port()
+        self.port, self.data = free_port(), directory / "data"
+        self.url = f"http://{place.address}:{self.port}"
         self.file, self.secret_file = directory / "hub.toml", directory / "secret"
-        self.file.write_text(f'[hub]\ndata = "{directory / "data"}"\nbind = "127.0.0.1"\nport = {self.port}\n', "utf-8")
+        self.file.write_text(f'[hub]\ndata = "{self.data}"\nbind = "{place.address}"\nport = {self.port}\n', "utf-8")
         subprocess.run(
             appliance("--config", self.file, "hub", "site", "add", SITE, "--secret-file", self.secret_file),
             check=True,
             capture_output=True,
             cwd=CHECKOUT,
         )
-        self.running = Running("hub", appliance("--config", self.file, "hub", "run"), directory / "log")
-        self.running.wait_for_port(self.port)
+        command = place.command(appliance("--config", self.file, "hub", "run"))
+        self.running = Running("hub", command, directory / "log")
+        self.running.wait_until(lambda: place.listens(self.port), f"listening on port {self.port}")
 
     def __enter__(self) -> Hub:
         return self
@@ -50,20 +55,27 @@ class Hub:
 class Unit:
     """A unit below `directory`: its processes are started one by one with `start`."""
 
-    def __init__(self, directory: Path, hub: Hub | None = None) -> None:
+    def __init__(self, directory: Path, hub: Hub | None = None, place: Place = HERE) -> None:
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir(parents=True)
         self.directory, self.data, self.file = directory, directory / "data", directory / "unit.toml"
+        self.place = place
         self.dicom_port, self.web_port = free_port(), free_port()
         self.processes: dict[str, Running] = {}
         self.file.write_text(self._text(hub), "utf-8")
 
     def _text(self, hub: Hub | None) -> str:
-        uplink = f'url = "http://127.0.0.1:{hub.port}"\nsecret_file = "{hub.secret_file}"\n' if hub else ""
-        modality = f'name = "CT"\nae_title = "{CALLING_AE}"\nnetwork = "127.0.0.0/8"\n'
+        uplink = f'url = "{hub.url}"\nsecret_file = "{hub.secret_file}"\n' if hub else ""
+        uplink += f'interface = "{self.place.interface}"\n' if self.place.interface else ""
+        dicom = f'ae_title = "{UNIT_AE}"\nport = {self.dicom_port}\n'
+        modalities = "".join(
+            f'[[dicom.modalities]]\nname = "{title}"\nae_title = "{title}"\nnetwork = "127.0.0.0/8"\n'
+            f'priority = "{priority}"\n'
+            for title, priority in ((CALLING_AE, "routine"), (STAT_AE, "stat"))
+        )
         return (
             f'[site]\nid = "{SITE}"\n[storage]\ndata = "{self.data}"\n'
-            f'[dicom]\nae_title = "{UNIT_AE}"\nport = {self.dicom_port}\n[[dicom.modalities]]\n{modality}'
+            f"[dicom]\n{dicom}{modalities}"
             f"[web]\nport = {self.web_port}\n[hub]\n{uplink}"
         )
 
@@ -71,10 +83,11 @@ class Unit:
         """Starts `receive`, `compress`, `forward` or `web`; returns when those that listen do."""
         for verb in verbs:
             log = self.directory / f"{verb}.log"
-            self.processes[verb] = Running(verb, appliance("--config", self.file, verb), log)
+            command = self.place.command(appliance("--config", self.file, verb))
+            self.processes[verb] = Running(verb, command, log)
         for verb, port in (("receive", self.dicom_port), ("web", self.web_port)):
             if verb in verbs:
-                self.processes[verb].wait_for_port(port)
+                self.processes[verb].wait_until(partial(self.place.listens, port), f"listening on port {port}")
         return self
 
     def __enter__(self) -> Unit:

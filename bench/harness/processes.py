@@ -54,6 +54,11 @@ class Running:
         """Its process id, which is its session's too."""
         return self._process.pid
 
+    @property
+    def returncode(self) -> int | None:
+        """How it ended; None while it runs."""
+        return self._process.poll()
+
     def __enter__(self) -> Running:
         return self
 
@@ -70,9 +75,9 @@ class Running:
                 raise SystemExit(f"{self.name}: {what} did not happen.\n{self._tail()}")
             time.sleep(0.02)
 
-    def wait_for_port(self, port: int) -> Running:
-        """Returns itself when something accepts connections on that port."""
-        self.wait_until(lambda: _accepts(port), f"listening on port {port}")
+    def wait_for_port(self, port: int, address: str = "127.0.0.1") -> Running:
+        """Returns itself when something accepts connections on that port of that address."""
+        self.wait_until(lambda: _accepts(address, port), f"listening on port {port}")
         return self
 
     def stop(self) -> None:
@@ -80,6 +85,10 @@ class Running:
         self._signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(_END_SECONDS)
+        self.kill()
+
+    def kill(self) -> None:
+        """SIGKILL for its session; returns when it is gone."""
         self._signal(signal.SIGKILL)
         self._process.wait()
 
@@ -91,12 +100,18 @@ class Running:
         return "\n".join(self._log.read_text("utf-8", "replace").splitlines()[-20:])
 
 
-def _accepts(port: int) -> bool:
+def _accepts(address: str, port: int) -> bool:
     try:
-        socket.create_connection(("127.0.0.1", port), 1.0).close()
+        socket.create_connection((address, port), 1.0).close()
     except OSError:
         return False
     return True
+
+
+def cpu_seconds(pid: int) -> float:
+    """Processor time that the process took until now, its own and the kernel's for it."""
+    words = Path(f"/proc/{pid}/stat").read_text("ascii", "replace").rpartition(")")[2].split()
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
 
 
 class PeakMemory:
