@@ -89,6 +89,17 @@ class ListenError(ApplianceError):
     hint = "See that the address belongs to this machine and that no other program has the port (`ss -ltnp`)."
 
 
+class UnreadableFileError(ApplianceError):
+    """A file that is to be sent can't be read now."""
+
+    id = "E206"
+    exit_code = 3
+    hint = (
+        "It is tried again by itself. See that all of the data directory belongs to the user that runs the unit, and "
+        "have the disk checked (`journalctl -k`)."
+    )
+
+
 class ClockError(ApplianceError):
     """The clock of this box can't be set to the time that was kept."""
 

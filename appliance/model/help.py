@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from appliance.model.status import HUB_BUSY, HUB_FAULT, HUB_REFUSES, LineFacts
+from appliance.model.status import FILE_UNREADABLE, HUB_BUSY, HUB_FAULT, HUB_REFUSES, LineFacts
 
 _MINUTE: Final = 60_000
 _HOUR: Final = 60 * _MINUTE
@@ -29,6 +29,7 @@ class HelpKind(StrEnum):
 
     DISK_FULL = "disk-full"
     PROCESS_SILENT = "process-silent"
+    FILE_UNREADABLE = "file-unreadable"
     HUB_REFUSES = "hub-refuses"
     HUB_FAULT = "hub-fault"
     HUB_BUSY = "hub-busy"
@@ -43,7 +44,12 @@ class HelpKind(StrEnum):
     LINE_LONG_DOWN = "line-long-down"
 
 
-_OF_HUB: Final = {HUB_REFUSES: HelpKind.HUB_REFUSES, HUB_FAULT: HelpKind.HUB_FAULT, HUB_BUSY: HelpKind.HUB_BUSY}
+_OF_SENDING: Final = {
+    HUB_REFUSES: HelpKind.HUB_REFUSES,
+    HUB_FAULT: HelpKind.HUB_FAULT,
+    HUB_BUSY: HelpKind.HUB_BUSY,
+    FILE_UNREADABLE: HelpKind.FILE_UNREADABLE,
+}
 
 
 class HelpItem(msgspec.Struct, frozen=True, kw_only=True):
@@ -175,8 +181,8 @@ def _of_machine(facts: BoxFacts, now: int) -> list[HelpItem]:
 
 def _of_line(line: LineFacts, now: int) -> list[HelpItem]:
     items = []
-    if line.problem in _OF_HUB:
-        items.append(HelpItem(kind=_OF_HUB[line.problem], code=line.problem))
+    if line.problem in _OF_SENDING:
+        items.append(HelpItem(kind=_OF_SENDING[line.problem], code=line.problem))
     elif not line.up and line.since is not None and now - line.since > LINE_LONG_DOWN_MS:
         items.append(HelpItem(kind=HelpKind.LINE_LONG_DOWN, at=line.since))
     offset = line.clock_offset_ms

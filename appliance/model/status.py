@@ -17,6 +17,7 @@ from appliance.model.priority import Priority
 HUB_REFUSES: Final = "E502"  # errors.HubRefusedError
 HUB_BUSY: Final = "E503"  # errors.HubBusyError
 HUB_FAULT: Final = "E504"  # errors.HubFaultError
+FILE_UNREADABLE: Final = "E206"  # errors.UnreadableFileError
 _NOTHING_GOES: Final = frozenset({HUB_REFUSES, HUB_BUSY, HUB_FAULT})
 
 

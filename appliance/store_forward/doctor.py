@@ -18,7 +18,15 @@ from pathlib import Path
 import msgspec
 
 from appliance.config import GIB, Dicom, UnitConfig, load_unit, read_secret
-from appliance.errors import ConfigError, DatabaseError, HubBusyError, HubFaultError, HubRefusedError, error_of
+from appliance.errors import (
+    ConfigError,
+    DatabaseError,
+    HubBusyError,
+    HubFaultError,
+    HubRefusedError,
+    UnreadableFileError,
+    error_of,
+)
 from appliance.model.help import CLOCK_EARLIEST_MS, CLOCK_OFF_MS, DATABASE_ROOM, LINE_LONG_DOWN_MS
 from appliance.store_forward.certificates import expiry
 from appliance.store_forward.database import FILE_NAME, open_database
@@ -104,7 +112,7 @@ def _examine_queue(config: UnitConfig, now: int) -> list[Check]:
         connection.close()
     checks += [check_disk(status.disk), *check_processes(status.processes, status.disk, now)]
     checks += [check_line(status.line, now), check_clock(status.line, now)]
-    return [*checks, check_devices(config.dicom, status), check_studies(status)]
+    return [*checks, check_parcels(status), check_devices(config.dicom, status), check_studies(status)]
 
 
 def check_data(data: Path) -> Check:
@@ -255,6 +263,14 @@ def check_clock(line: Line | None, now: int) -> Check:
     off = abs(line.clock_offset_ms)
     said = f"{span(off / 1000)} {'behind' if line.clock_offset_ms > 0 else 'ahead of'} the hub's"
     return _warning("clock", said, todo) if off > CLOCK_OFF_MS else _ok("clock", said)
+
+
+def check_parcels(status: Status) -> Check:
+    """The files that wait to be sent can be read. Why one can't be, `forward` says of itself."""
+    if status.line is None or status.line.problem != UnreadableFileError.id:
+        return _ok("parcels", "what waits to be sent can be read")
+    said = next((process.status for process in status.processes if process.name == "forward"), "")
+    return _failing("parcels", f"{UnreadableFileError.id}: {said}", UnreadableFileError.hint)
 
 
 def check_devices(dicom: Dicom, status: Status) -> Check:

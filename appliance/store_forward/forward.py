@@ -17,9 +17,11 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
+import msgspec
+
 from appliance.clock import now_ms
 from appliance.config import UnitConfig, read_secret
-from appliance.errors import DatabaseError, HubRefusedError, LinkError
+from appliance.errors import DatabaseError, HubRefusedError, LinkError, UnreadableFileError
 from appliance.link.tunnel import find_way
 from appliance.logs import configure, get_logger
 from appliance.store_forward.database import open_database
@@ -31,6 +33,7 @@ from appliance.store_forward.journal import database_error
 from appliance.store_forward.outbox import LinkRow, Outbox, Progress
 from appliance.store_forward.sender import Sender
 from appliance.store_forward.transport import HubClient
+from appliance.store_forward.unreadable import Unreadable
 from appliance.store_forward.verdict_desk import VerdictDesk
 
 LOOK_SECONDS: Final = 0.1  # how soon a stat study that comes in is seen
@@ -80,7 +83,7 @@ class Forward:
 
     def __init__(self, config: UnitConfig, hub: HubClient, desk: Desk, base: str) -> None:
         self._config, self._hub, self._desk, self._base = config, hub, desk, base
-        self._wake, self._uploaded = asyncio.Event(), asyncio.Event()
+        self._wake, self._uploaded, self._unreadable = asyncio.Event(), asyncio.Event(), Unreadable()
         self._reported: LinkRow | None = None
         self._beaten = 0.0
 
@@ -96,8 +99,16 @@ class Forward:
             self._config.hub.retry_seconds_max,
             wake=self._wake,
             uploaded=self._uploaded,
+            unreadable=self._unreadable,
         )
-        verdicts = VerdictDesk(self._line, self._desk, self._base, uploaded=self._uploaded, wake=self._wake)
+        verdicts = VerdictDesk(
+            self._line,
+            self._desk,
+            self._base,
+            uploaded=self._uploaded,
+            wake=self._wake,
+            unreadable=self._unreadable,
+        )
         log.info("forward starts", interface=self._config.hub.interface)
         work = (self._line.keep(), self._hub.measure(), self._sender.run(), verdicts.run(), self._report_for_ever())
         async with asyncio.TaskGroup() as group:
@@ -136,6 +147,8 @@ class Forward:
 
     def _news(self) -> tuple[list[Progress], LinkRow, str | None] | None:
         progress, row, now = self._sender.take_progress(), self._line.row, time.monotonic()
+        if self._unreadable and not row.problem:
+            row = msgspec.structs.replace(row, problem=UnreadableFileError.id)
         beats = now - self._beaten >= BEAT_SECONDS
         if not progress and not beats and row == self._reported:
             return None
@@ -150,6 +163,8 @@ class Forward:
             return "waiting for the line"
         if row.problem == HubRefusedError.id:
             return "refused by the hub"
+        if self._unreadable:
+            return f"can't read a parcel: {self._unreadable.reason}"
         return "sending" if self._sender.is_sending else "ready"
 
 

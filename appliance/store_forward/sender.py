@@ -7,7 +7,7 @@ import contextlib
 import os
 import random
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from appliance.clock import now_ms
@@ -19,6 +19,7 @@ from appliance.store_forward.hub_line import HubLine
 from appliance.store_forward.outbox import Parcel, Progress
 from appliance.store_forward.schedule import Candidate, Stage, plan
 from appliance.store_forward.transport import Body, HubClient
+from appliance.store_forward.unreadable import Unreadable, is_gone
 from appliance.upload.client import Answer, State, Upload
 from appliance.upload.headers import parcel_metadata
 
@@ -26,6 +27,7 @@ UPLOADS_PATH: Final = "/v1/uploads"
 _AHEAD: Final = 4  # uploads opened before their turn
 _ANSWERS_MAX: Final = 5  # bodies that were sent and whose answers are awaited
 _CANDIDATES: Final = 16
+_UNREADABLE_MAX: Final = 8  # with so many files that can't be read it is the disk, and no further one is tried
 
 log = get_logger()
 
@@ -37,6 +39,7 @@ class _Sending:
     parcel: Parcel
     upload: Upload
     tries: Tries
+    reads: Tries = field(default_factory=Tries)  # of its file
     not_before: float = 0.0  # monotonic seconds
     busy: bool = False  # a request for it is under way
     body: Body | None = None
@@ -57,8 +60,9 @@ class Sender:
         *,
         wake: asyncio.Event,
         uploaded: asyncio.Event,
+        unreadable: Unreadable,
     ) -> None:
-        self._hub, self._line, self._desk = hub, line, desk
+        self._hub, self._line, self._desk, self._unreadable = hub, line, desk, unreadable
         self._endpoint = base + UPLOADS_PATH
         self._retry_seconds_max = retry_seconds_max
         self._wake, self._uploaded = wake, uploaded
@@ -101,6 +105,8 @@ class Sender:
         if self._changes != changes:
             return 0.0
         self._forget({candidate.parcel for candidate, _ in rows}, now)
+        if len(self._unreadable) >= _UNREADABLE_MAX:
+            rows = [(candidate, parcel) for candidate, parcel in rows if parcel.id in self._hand]
         decided = plan([c for c, _ in rows], self._stages(), on_line=on_line, ahead=_AHEAD)
         if decided.give_way and current is not None and current.body is not None:
             current.body.stop()
@@ -127,7 +133,7 @@ class Sender:
         """What is idle and has been overtaken is read from the queue again when its turn comes."""
         for number, item in list(self._hand.items()):
             if not item.busy and item.not_before <= now and number not in candidates:
-                del self._hand[number]
+                self._let_go(number)
 
     def _take_up(self, candidate: Candidate, parcel: Parcel) -> None:
         if parcel.id not in self._hand:
@@ -139,13 +145,14 @@ class Sender:
 
     def _start(self, group: asyncio.TaskGroup, item: _Sending) -> None:
         item.busy = True
-        if item.upload.state is not State.READY:
-            group.create_task(self._prepare(item))
-            return
         try:
             file = os.open(item.parcel.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-        except OSError:
-            group.create_task(self._give_up_file(item))
+        except OSError as error:
+            group.create_task(self._miss_file(item, error))
+            return
+        if item.upload.state is not State.READY:
+            os.close(file)  # it can be opened: an upload of it is not in vain
+            group.create_task(self._prepare(item))
             return
         self._on_line = item
         item.started_at, item.reported = item.upload.offset, 0
@@ -191,6 +198,11 @@ class Sender:
         item.body = None
         if body.broken:
             await self._give_up_file(item)
+        elif body.fault is not None:
+            await self._miss_file(item, body.fault)
+        elif body.sent:
+            item.reads = Tries()
+            self._unreadable.forget(item.parcel.id)
         item.busy = False
         self._wake.set()
 
@@ -231,7 +243,7 @@ class Sender:
             await self._desk.do(outbox.held, number, upload.offset)
         if upload.state is State.FINISHED:
             await self._desk.do(outbox.uploaded, number, now_ms())
-            self._hand.pop(number, None)
+            self._let_go(number)
             self._uploaded.set()
         refusal = f"status {answer.status}" if answer is not None and upload.state is State.REJECTED else ""
         if give_up:
@@ -241,18 +253,34 @@ class Sender:
             upload.restart()
 
     async def _quarantine(self, item: _Sending, refusal: str) -> None:
-        self._hand.pop(item.parcel.id, None)
+        self._let_go(item.parcel.id)
         count = await self._desk.do(self._desk.outbox.quarantine, item.parcel, refusal, now_ms())
         log.error("the hub can't take a parcel", parcel=item.parcel.id, count=count, reason=refusal)
         await self._terminate(item)
+
+    def _let_go(self, number: int) -> None:
+        self._hand.pop(number, None)
+        self._unreadable.forget(number)
+
+    async def _miss_file(self, item: _Sending, error: OSError) -> None:
+        """Its file can't be opened or read: when it is there it waits and is tried again, for ever."""
+        if is_gone(error):
+            await self._give_up_file(item)
+            return
+        again = after_fault(item.reads, Fault.BUSY, chance=random.random(), seconds_max=0.0)  # noqa: S311 - jitter
+        item.reads, item.not_before = again.tries, time.monotonic() + again.seconds
+        self._unreadable.note(item.parcel.id, error)
+        item.busy = False
+        self._changes += 1
+        self._wake.set()
 
     async def _give_up_file(self, item: _Sending) -> None:
         """Its file is gone or shorter than it was: what it held is packed anew."""
         if item.upload.state is not State.FINISHED:
             await self._desk.do(self._desk.outbox.give_up_file, item.parcel, now_ms())
-            log.error("a parcel's file can't be read", parcel=item.parcel.id)
+            log.error("a parcel's file is gone or cut short", parcel=item.parcel.id)
             await self._terminate(item)
-        self._hand.pop(item.parcel.id, None)
+        self._let_go(item.parcel.id)
         self._changes += 1
         self._wake.set()
 

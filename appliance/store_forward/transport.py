@@ -52,7 +52,7 @@ class Body(aiohttp.payload.Payload):
     """The bytes of an open file from `start` to `end`, as a chunked request body that may be told to stop.
 
     `sent` counts the bytes given to the kernel, `acknowledged` those that the hub's TCP has taken (an estimate, for
-    people). `broken`: the file could not be read to its end.
+    people). `broken`: the file ended early. `fault`: the error that kept it from being read to its end.
     """
 
     def __init__(self, file: int, start: int, end: int, *, chunk: int, on_end: Callable[[], None]) -> None:
@@ -64,6 +64,7 @@ class Body(aiohttp.payload.Payload):
         self.sent = 0
         self.acknowledged = 0
         self.broken = False
+        self.fault: OSError | None = None
         self.ended = False  # told to stop, or written whole
         self.moved_at = time.monotonic()
 
@@ -88,7 +89,7 @@ class Body(aiohttp.payload.Payload):
         while not self.ended and self._start + self.sent < self._end:
             piece = self._read()
             if not piece:
-                self.broken = True
+                self.broken = self.fault is None
                 break
             await writer.write(piece, drain=False)  # type: ignore[call-arg]
             self.sent += len(piece)
@@ -117,7 +118,8 @@ class Body(aiohttp.payload.Payload):
         at = self._start + self.sent
         try:
             return os.pread(self._file, min(self._chunk, self._end - at), at)
-        except OSError:
+        except OSError as error:
+            self.fault = error
             return b""
 
 

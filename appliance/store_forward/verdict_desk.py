@@ -14,6 +14,7 @@ from appliance.model.retry import Fault
 from appliance.store_forward.desk import Desk
 from appliance.store_forward.hub_line import HubLine
 from appliance.store_forward.outbox import Parcel
+from appliance.store_forward.unreadable import Unreadable, is_gone
 from appliance.store_forward.verdicts import Settlement, Step, settle
 from appliance.upload.client import Answer, Request, fault_of
 
@@ -31,8 +32,17 @@ log = get_logger()
 class VerdictDesk:
     """`uploaded` is set when a parcel begins to wait for its verdict; `wake` is told when one is to be sent again."""
 
-    def __init__(self, line: HubLine, desk: Desk, base: str, *, uploaded: asyncio.Event, wake: asyncio.Event) -> None:
-        self._line, self._desk, self._base = line, desk, base
+    def __init__(
+        self,
+        line: HubLine,
+        desk: Desk,
+        base: str,
+        *,
+        uploaded: asyncio.Event,
+        wake: asyncio.Event,
+        unreadable: Unreadable,
+    ) -> None:
+        self._line, self._desk, self._base, self._unreadable = line, desk, base, unreadable
         self._uploaded, self._wake = uploaded, wake
         self._asking: set[int] = set()
         self._after = 0  # the parcel asked last; the round goes on behind it
@@ -87,7 +97,14 @@ class VerdictDesk:
         if verdict is None:
             self._line.false_answer()
             return _FAULT_SECONDS
-        good = await _file_is_good(parcel) if verdict.refusal is Refusal.DIGEST else None
+        good = None
+        if verdict.refusal is Refusal.DIGEST:
+            try:
+                good = await asyncio.to_thread(_is_good, parcel)
+            except OSError as error:
+                self._unreadable.note(parcel.id, error)
+                return _FAULT_SECONDS
+            self._unreadable.forget(parcel.id)
         settlement = settle(verdict, ours, refusals=parcel.refusals, file_is_good=good)
         if settlement.step is Step.WAIT:
             return _LEAST_SECONDS
@@ -129,14 +146,12 @@ def _read(content: bytes, parcel: Parcel) -> ParcelVerdict | None:
     return verdict if verdict is not None and verdict.parcel == parcel.digest else None
 
 
-async def _file_is_good(parcel: Parcel) -> bool:
-    """Our file still has the bytes that its digest names."""
-    return await asyncio.to_thread(_digest_of, parcel) == parcel.digest
-
-
-def _digest_of(parcel: Parcel) -> str:
+def _is_good(parcel: Parcel) -> bool:
+    """Our file is there and still has the bytes that its digest names. Raises OSError when that can't be told now."""
     try:
         with parcel.path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        return ""
+            return hashlib.file_digest(file, "sha256").hexdigest() == parcel.digest
+    except OSError as error:
+        if not is_gone(error):
+            raise
+        return False

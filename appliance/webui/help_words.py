@@ -137,6 +137,14 @@ def _process_silent(item: HelpItem, now: int, _engineer: bool) -> HelpLine:
     )
 
 
+def _file_unreadable(item: HelpItem, _now: int, _engineer: bool) -> HelpLine:
+    return HelpLine(
+        kind=item.kind,
+        title=_("This box can't read a file that is to be sent"),
+        todo=_("It is tried again by itself (%(code)s). Call the engineer: it may be the disk.", code=item.code),
+    )
+
+
 def _hub_refuses(item: HelpItem, _now: int, _engineer: bool) -> HelpLine:
     return HelpLine(
         kind=item.kind,
@@ -270,6 +278,7 @@ _WORDS: Final[dict[HelpKind, Callable[[HelpItem, int, bool], HelpLine]]] = {
     HelpKind.DISK_FULL: _disk_full,
     HelpKind.DISK_LOW: _disk_low,
     HelpKind.PROCESS_SILENT: _process_silent,
+    HelpKind.FILE_UNREADABLE: _file_unreadable,
     HelpKind.HUB_REFUSES: _hub_refuses,
     HelpKind.HUB_BUSY: _hub_busy,
     HelpKind.HUB_FAULT: _hub_fault,

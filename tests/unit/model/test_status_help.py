@@ -85,6 +85,7 @@ def test_a_hub_that_refuses_the_secret_is_on_the_list_and_not_as_an_outage() -> 
     line = LineFacts(up=False, since=NOW - 40 * HOUR, hub_seen_at=NOW, problem="E502")
     assert kinds(line=line) == [HelpKind.HUB_REFUSES]
     assert kinds(line=LineFacts(up=True, hub_seen_at=NOW, problem="E503")) == [HelpKind.HUB_BUSY]
+    assert kinds(line=LineFacts(up=True, hub_seen_at=NOW, problem="E206")) == [HelpKind.FILE_UNREADABLE]
     assert kinds(line=LineFacts(up=True, hub_seen_at=NOW, problem="E504")) == [HelpKind.HUB_FAULT]
 
 

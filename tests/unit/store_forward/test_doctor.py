@@ -177,6 +177,16 @@ def test_a_hub_that_is_full_or_false_fails_though_the_line_is_up(problem: str) -
     assert (check.level, problem in check.said) == (Level.FAILING, True)
 
 
+def test_a_parcel_that_can_not_be_read_fails_with_the_reason(path: Path, connection: sqlite3.Connection) -> None:
+    assert _examine(path)["parcels"].level is Level.OK
+    connection.execute("UPDATE link SET problem = 'E206'")
+    connection.execute("UPDATE process SET status = 'can''t read a parcel: Permission denied' WHERE name = 'forward'")
+    check = _examine(path)["parcels"]
+    assert check.level is Level.FAILING
+    assert "Permission denied" in check.said
+    assert _examine(path)["line"].level is Level.OK
+
+
 def test_a_hub_that_was_never_reached_is_a_warning() -> None:
     assert doctor.check_line(None, NOW).level is Level.WARNING
 

@@ -98,7 +98,7 @@ def test_every_sentence_for_the_box_can_be_said(app: Flask, sentence: BoxSentenc
 
 def test_every_error_that_images_may_have_has_words() -> None:
     of_images = {kind.id for kind in every_error() if kind.id[:2] in {"E2", "E3", "E4"}}
-    elsewhere = {"E205", "E404"}  # of a process that can't start
+    elsewhere = {"E205", "E404", "E206"}  # of a process that can't start; of a parcel that waits
     assert of_images - elsewhere <= set(help_words.ERRORS)
 
 
@@ -108,10 +108,11 @@ def test_an_unknown_problem_keeps_its_number(app: Flask) -> None:
         assert help_words.error_words("")[0]
 
 
-def test_the_ids_of_the_hubs_problems_are_those_of_the_errors() -> None:
+def test_the_ids_of_the_problems_of_sending_are_those_of_the_errors() -> None:
     from appliance import errors
     from appliance.model import status
 
     assert errors.HubRefusedError.id == status.HUB_REFUSES
     assert errors.HubBusyError.id == status.HUB_BUSY
     assert errors.HubFaultError.id == status.HUB_FAULT
+    assert errors.UnreadableFileError.id == status.FILE_UNREADABLE
