@@ -12,6 +12,7 @@ from pathlib import Path
 
 from appliance.store_forward.database import FILE_NAME
 from harness import CHECKOUT
+from harness.lan import LOOPBACK, Network
 from harness.namespaces import HERE, Place
 from harness.peers import CALLING_AE
 from harness.processes import Running, free_port
@@ -53,23 +54,26 @@ class Hub:
 
 
 class Unit:
-    """A unit below `directory`: its processes are started one by one with `start`."""
+    """A unit below `directory`, for the modalities of `network`: its processes are started one by one with `start`."""
 
-    def __init__(self, directory: Path, hub: Hub | None = None, place: Place = HERE) -> None:
+    def __init__(
+        self, directory: Path, hub: Hub | None = None, network: Network = LOOPBACK, place: Place = HERE
+    ) -> None:
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir(parents=True)
         self.directory, self.data, self.file = directory, directory / "data", directory / "unit.toml"
         self.place = place
         self.dicom_port, self.web_port = free_port(), free_port()
+        self.network = network
         self.processes: dict[str, Running] = {}
         self.file.write_text(self._text(hub), "utf-8")
 
     def _text(self, hub: Hub | None) -> str:
         uplink = f'url = "{hub.url}"\nsecret_file = "{hub.secret_file}"\n' if hub else ""
         uplink += f'interface = "{self.place.interface}"\n' if self.place.interface else ""
-        dicom = f'ae_title = "{UNIT_AE}"\nport = {self.dicom_port}\n'
+        dicom = f'ae_title = "{UNIT_AE}"\nbind = "{self.network.address}"\nport = {self.dicom_port}\n'
         modalities = "".join(
-            f'[[dicom.modalities]]\nname = "{title}"\nae_title = "{title}"\nnetwork = "127.0.0.0/8"\n'
+            f'[[dicom.modalities]]\nname = "{title}"\nae_title = "{title}"\nnetwork = "{self.network.modalities}"\n'
             f'priority = "{priority}"\n'
             for title, priority in ((CALLING_AE, "routine"), (STAT_AE, "stat"))
         )

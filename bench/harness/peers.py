@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
+from harness.lan import LOOPBACK, Network
 from harness.processes import Running, free_port
 
 CALLING_AE = "MODALITY"
@@ -59,7 +60,7 @@ class Orthanc:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.running.stop()
+        self.running.kill()  # it takes seconds to end by itself, and no one reads its files again
 
     @property
     def url(self) -> str:
@@ -74,13 +75,14 @@ class Orthanc:
 
 
 class Storescp:
-    """dcmtk's receiver: writes each object to a file, and never fsyncs."""
+    """dcmtk's receiver: writes each object to a file, and never fsyncs. With `fork`, a process for each association."""
 
-    def __init__(self, directory: Path, *, no_delay: bool = False) -> None:
+    def __init__(self, directory: Path, *, no_delay: bool = False, fork: bool = False) -> None:
         store = directory / "store"
         store.mkdir(parents=True)
         self.dicom_port = free_port()
-        command = [program("storescp"), "--output-directory", store, str(self.dicom_port)]
+        options = ["--fork"] if fork else []
+        command = [program("storescp"), *options, "--output-directory", store, str(self.dicom_port)]
         self.running = Running("storescp", command, directory / "log", NO_DELAY if no_delay else {})
         self.running.wait_for_port(self.dicom_port)
 
@@ -92,23 +94,30 @@ class Storescp:
 
 
 def storescu(
-    port: int, directories: Sequence[Path], called_ae: str, *, no_delay: bool, options: Sequence[str] = ()
+    port: int,
+    directories: Sequence[Path],
+    called_ae: str,
+    *,
+    no_delay: bool,
+    options: Sequence[str] = (),
+    network: Network = LOOPBACK,
 ) -> float:
     """Seconds until all of them, one dcmtk sender for each directory at once, have sent their files.
 
-    Each is `storescu +sd`: its start and its look through the directory count. Exits when one of them fails.
+    Each is `storescu +sd`, at a modality of its own: its start and its look through the directory count. Exits when
+    one of them fails.
     """
     environment = {**os.environ, **(NO_DELAY if no_delay else {})}
     called = ["--aetitle", CALLING_AE, "--call", called_ae, *options]
     start = time.perf_counter()
     senders = [
         subprocess.Popen(
-            [program("storescu"), *called, "127.0.0.1", str(port), "+sd", directory],
+            [*network.at(number), program("storescu"), *called, network.address, str(port), "+sd", directory],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             env=environment,
         )
-        for directory in directories
+        for number, directory in enumerate(directories)
     ]
     outputs = [sender.communicate()[0].decode("utf-8", "replace") for sender in senders]
     seconds = time.perf_counter() - start

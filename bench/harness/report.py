@@ -92,20 +92,26 @@ def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 @dataclass
 class Report:
-    """What one run of a bench found. `figures` is what --json prints beside goals and machine."""
+    """What one run of a bench found. `figures` is what --json prints beside goals and machine.
+
+    `remarks` are lines between the tables and the goals, such as what could not be measured here.
+    """
 
     bench: str
     title: str
     tables: list[Table] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
     goals: list[Goal] = field(default_factory=list)
     figures: dict[str, Any] = field(default_factory=dict)
     machine: str = field(default_factory=lambda: _machine())  # noqa: PLW0108 - it is defined below
 
     def text(self) -> str:
-        """All tables, then the goals."""
+        """All tables and remarks, then the goals."""
         lines = [self.title, *textwrap.wrap(self.machine, WIDTH), ""]
         for table in self.tables:
             lines += [*table.lines(), ""]
+        for remark in self.remarks:
+            lines += [*textwrap.wrap(remark, WIDTH), ""]
         for goal in self.goals:
             lines += textwrap.wrap(
                 f"{'met   ' if goal.met else 'MISSED'}  {goal.sentence}: {goal.figure}",
