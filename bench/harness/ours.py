@@ -32,8 +32,7 @@ class Hub:
 
     def __init__(self, directory: Path, place: Place = HERE) -> None:
         directory.mkdir(parents=True)
-        self.port, self.data = free_port(), directory / "data"
-        self.url = f"http://{place.address}:{self.port}"
+        self.port, self.data, self._address = free_port(), directory / "data", place.address
         self.file, self.secret_file = directory / "hub.toml", directory / "secret"
         self.file.write_text(f'[hub]\ndata = "{self.data}"\nbind = "{place.address}"\nport = {self.port}\n', "utf-8")
         subprocess.run(
@@ -45,6 +44,11 @@ class Hub:
         command = place.command(appliance("--config", self.file, "hub", "run"))
         self.running = Running("hub", command, directory / "log")
         self.running.wait_until(lambda: place.listens(self.port), f"listening on port {self.port}")
+
+    @property
+    def url(self) -> str:
+        """Where a unit reaches it: at `port`, which a bench may set to that of a relay."""
+        return f"http://{self._address}:{self.port}"
 
     def __enter__(self) -> Hub:
         return self
