@@ -11,7 +11,8 @@ import click
 from appliance.config import UnitConfig
 from appliance.errors import error_of
 from appliance.store_forward.doctor import Check, Level
-from appliance.store_forward.status import PROCESSES, Line, Status
+from appliance.store_forward.status import Line, Status, processes_of
+from appliance.store_forward.tunnel_told import tell
 from appliance.terminal import moment, size, span
 
 _MARKS: Final = {Level.OK: ("ok", "green"), Level.WARNING: ("warning", "yellow"), Level.FAILING: ("FAILING", "red")}
@@ -29,9 +30,13 @@ def status_lines(facts: Status, config: UnitConfig) -> list[str]:
     ]
     if facts.oldest_undelivered_at is not None:
         lines.append(f"oldest    waits since {moment(facts.oldest_undelivered_at, facts.at, zone)}")
-    lines += [f"line      {_line(facts.line, facts.at)}", f"disk      {size(facts.disk.free)} free"]
+    lines += [f"line      {_line(facts.line, facts.at)}"]
+    if facts.tunnel is not None:
+        lines.append(f"tunnel    {tell(facts.tunnel, config, facts.at).said}")
+    lines.append(f"disk      {size(facts.disk.free)} free")
     alive = {process.name: process for process in facts.processes if process.alive}
-    lines += [f"{name:<9} {alive[name].status or 'runs' if name in alive else 'does not run'}" for name in PROCESSES]
+    names = processes_of(config)
+    lines += [f"{name:<9} {alive[name].status or 'runs' if name in alive else 'does not run'}" for name in names]
     return lines + _needs(facts)
 
 

@@ -19,6 +19,7 @@ import appliance
 from appliance.cli import cli
 from appliance.config import ROWS, HubConfig, UnitConfig
 from appliance.errors import every_error
+from appliance.model.tunnel import TunnelFacts
 from appliance.store_forward.doctor import Check
 from appliance.store_forward.status import Disk, Line, Process, Status
 
@@ -59,7 +60,7 @@ def test_every_verb_that_prints_json_says_what_it_prints() -> None:
             assert f"`{verb} --json`" in text or f"`{named}`" in text, verb
 
 
-@pytest.mark.parametrize("kind", [Status, Line, Process, Disk, Check])
+@pytest.mark.parametrize("kind", [Status, Line, TunnelFacts, Process, Disk, Check])
 def test_every_field_of_the_json_is_explained(kind: type[msgspec.Struct]) -> None:
     text = _words("reference/cli.md").partition("## Verbs")[0]
     assert [name for name in kind.__struct_fields__ if f"`{name}`" not in text] == []

@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from appliance.model.status import FILE_UNREADABLE, HUB_BUSY, HUB_FAULT, HUB_REFUSES, LineFacts
+from appliance.model.tunnel import TunnelFacts
 
 _MINUTE: Final = 60_000
 _HOUR: Final = 60 * _MINUTE
@@ -29,6 +30,7 @@ class HelpKind(StrEnum):
 
     DISK_FULL = "disk-full"
     PROCESS_SILENT = "process-silent"
+    TUNNEL = "tunnel"
     FILE_UNREADABLE = "file-unreadable"
     HUB_REFUSES = "hub-refuses"
     HUB_FAULT = "hub-fault"
@@ -41,6 +43,7 @@ class HelpKind(StrEnum):
     DISK_LOW = "disk-low"
     CLOCK_IMPLAUSIBLE = "clock-implausible"
     CLOCK_DIFFERS = "clock-differs"
+    CLOCK_NOT_SET = "clock-not-set"
     LINE_LONG_DOWN = "line-long-down"
 
 
@@ -128,6 +131,7 @@ class BoxFacts(msgspec.Struct, frozen=True, kw_only=True):
     line: LineFacts
     disk: Disk
     beats: dict[str, int]  # process name → its last beat, Unix ms
+    tunnel: TunnelFacts | None = None  # None: none is configured
     studies: Sequence[StudyInNeed] = ()
     devices: Sequence[UnknownDevice] = ()
     refused: Sequence[RefusedStore] = ()
@@ -145,7 +149,7 @@ def clock_plausible(now: int) -> bool:
 
 def help_list(facts: BoxFacts, now: int) -> list[HelpItem]:
     """What needs a person at `now` (Unix ms), the most pressing first."""
-    items = [*_of_machine(facts, now), *_of_line(facts.line, now)]
+    items = [*_of_machine(facts, now), *_of_line(facts.line, now), *_of_tunnel(facts, now)]
     for study in facts.studies:
         items += _of_study(study)
     items += [
@@ -167,7 +171,7 @@ def help_list(facts: BoxFacts, now: int) -> list[HelpItem]:
 def _of_machine(facts: BoxFacts, now: int) -> list[HelpItem]:
     items = [
         HelpItem(kind=HelpKind.PROCESS_SILENT, name=name, at=facts.beats.get(name, 0))
-        for name in PROCESSES
+        for name in (*PROCESSES, *(["tunnel"] if facts.tunnel else []))
         if not facts.disk.takes_nothing and not beats(facts.beats.get(name), now)
     ]
     if facts.disk.full:
@@ -188,6 +192,18 @@ def _of_line(line: LineFacts, now: int) -> list[HelpItem]:
     offset = line.clock_offset_ms
     if offset is not None and abs(offset) > CLOCK_OFF_MS and clock_plausible(now):
         items.append(HelpItem(kind=HelpKind.CLOCK_DIFFERS, count=abs(offset) // 1000))
+    return items
+
+
+def _of_tunnel(facts: BoxFacts, now: int) -> list[HelpItem]:
+    tunnel = facts.tunnel
+    if tunnel is None:
+        return []
+    items = []
+    if tunnel.needs_person(now):
+        items.append(HelpItem(kind=HelpKind.TUNNEL, code=tunnel.problem, at=tunnel.since or 0))
+    if not tunnel.clock_set and facts.line.clock_offset_ms is None and clock_plausible(now):
+        items.append(HelpItem(kind=HelpKind.CLOCK_NOT_SET))
     return items
 
 

@@ -28,18 +28,20 @@ from appliance.errors import (
     error_of,
 )
 from appliance.model.help import CLOCK_EARLIEST_MS, CLOCK_OFF_MS, DATABASE_ROOM, LINE_LONG_DOWN_MS
+from appliance.model.tunnel import TunnelFacts
 from appliance.store_forward.certificates import expiry
 from appliance.store_forward.database import FILE_NAME, open_database
 from appliance.store_forward.status import (
-    PROCESSES,
     Disk,
     Line,
     Process,
     Status,
     newest_files,
+    processes_of,
     read_disk,
     read_status,
 )
+from appliance.store_forward.tunnel_told import tell
 from appliance.terminal import size, span
 
 DAY_MS = 86_400_000
@@ -110,7 +112,10 @@ def _examine_queue(config: UnitConfig, now: int) -> list[Check]:
         checks = [_failing("database", f"it can't be read: {error}", DatabaseError.hint)]
     finally:
         connection.close()
-    checks += [check_disk(status.disk), *check_processes(status.processes, status.disk, now)]
+    names = processes_of(config)
+    checks += [check_disk(status.disk), *check_processes(names, status.processes, status.disk, now)]
+    if status.tunnel is not None:
+        checks += [check_tunnel(status.tunnel, config, now), check_time_server(status.tunnel, status.line)]
     checks += [check_line(status.line, now), check_clock(status.line, now)]
     return [*checks, check_parcels(status), check_devices(config.dicom, status), check_studies(status)]
 
@@ -213,13 +218,13 @@ def check_disk(disk: Disk) -> Check:
     return _ok("disk", said)
 
 
-def check_processes(processes: Sequence[Process], disk: Disk, now: int) -> list[Check]:
-    """Each of the four processes beats. On a disk that is full to the last byte none can, and all wait."""
+def check_processes(names: Sequence[str], processes: Sequence[Process], disk: Disk, now: int) -> list[Check]:
+    """Each process of `names` beats. On a disk that is full to the last byte none can, and all wait."""
     known = {process.name: process for process in processes}
     todo = "Restart the unit: `systemctl restart appliance`, or `appliance run`. Why it ended: its last log lines."
     if disk.free < DATABASE_ROOM:
         todo = "Make room on the disk: what runs waits for it and goes on by itself, but can't say so. Do not restart."
-    return [_check_process(name, known.get(name), now, todo) for name in PROCESSES]
+    return [_check_process(name, known.get(name), now, todo) for name in names]
 
 
 def _check_process(name: str, process: Process | None, now: int, todo: str) -> Check:
@@ -271,6 +276,27 @@ def check_parcels(status: Status) -> Check:
         return _ok("parcels", "what waits to be sent can be read")
     said = next((process.status for process in status.processes if process.name == "forward"), "")
     return _failing("parcels", f"{UnreadableFileError.id}: {said}", UnreadableFileError.hint)
+
+
+def check_tunnel(tunnel: TunnelFacts, config: UnitConfig, now: int) -> Check:
+    """The tunnel carries. Silence alone is a warning for ten minutes: the watchdog helps it."""
+    told = tell(tunnel, config, now)
+    if told.well:
+        return _ok("tunnel to the hub", told.said, since=told.since)
+    make = _failing if told.pressing else _warning
+    return make("tunnel to the hub", told.said, told.todo, since=told.since)
+
+
+def check_time_server(tunnel: TunnelFacts, line: Line | None) -> Check:
+    """The clock was set since this box started: by NTP, or it agrees with the hub's (`check_clock`)."""
+    if tunnel.clock_set:
+        return _ok("time server", "the clock was set by NTP since this box started")
+    if line is not None and line.clock_offset_ms is not None:
+        return _ok("time server", "the clock was not set by NTP, but can be compared with the hub's")
+    todo = (
+        "Let NTP out by the uplinks, not by the tunnel: `timedatectl set-ntp true`, then `timedatectl timesync-status`."
+    )
+    return _warning("time server", "the clock was not set since this box started; the tunnel may be refused", todo)
 
 
 def check_devices(dicom: Dicom, status: Status) -> Check:

@@ -13,8 +13,10 @@ from appliance import __version__
 from appliance.config import UnitConfig
 from appliance.errors import DatabaseError, NotFoundError
 from appliance.model.help import BEAT_SILENT_MS
+from appliance.model.tunnel import TunnelFacts
 from appliance.named_sql import NamedSql
 from appliance.store_forward.database import FILE_NAME, open_database
+from appliance.store_forward.tunnel_rows import read_facts
 
 _SQL = NamedSql("appliance.store_forward.sql", "status.sql")
 PROCESSES = ("receive", "compress", "forward", "web")
@@ -79,6 +81,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     allowed_devices: int
     refused_stores: int
     line: Line | None  # None: the hub was never tried
+    tunnel: TunnelFacts | None = None  # None: this unit does not look after one
     processes: tuple[Process, ...]
     disk: Disk
 
@@ -120,6 +123,7 @@ def _gather(connection: sqlite3.Connection, config: UnitConfig, now: int) -> Sta
         allowed_devices=people["allowed_devices"],
         refused_stores=people["refused_stores"],
         line=read_line(connection),
+        tunnel=read_facts(connection) if config.tunnel.endpoint else None,
         processes=read_processes(connection, now),
         disk=read_disk(config.data, config.storage.reserve_bytes),
     )

@@ -26,6 +26,7 @@ from appliance.model.status import (
     line_up,
 )
 from appliance.named_sql import NamedSql
+from appliance.store_forward.tunnel_rows import read_facts
 
 _SQL = NamedSql("appliance.store_forward.sql", "page.sql")
 _FAR: Final = (1 << 63) - 1
@@ -246,8 +247,8 @@ def read_counts(connection: sqlite3.Connection, midnight: int, now: int) -> BoxC
     return BoxCounts(today=row["today"], today_at_hub=row["today_at_hub"], under_way=row["under_way"])
 
 
-def read_box(connection: sqlite3.Connection, disk: Disk, now: int) -> BoxFacts:
-    """What the list of things that need a person is made from."""
+def read_box(connection: sqlite3.Connection, disk: Disk, now: int, *, tunnel: bool = False) -> BoxFacts:
+    """What the list of things that need a person is made from. `tunnel`: this unit looks after one."""
 
     def rows(name: str) -> list[sqlite3.Row]:
         return connection.execute(_SQL[name], {"limit": _HELP_LIMIT}).fetchall()
@@ -256,6 +257,7 @@ def read_box(connection: sqlite3.Connection, disk: Disk, now: int) -> BoxFacts:
         line=read_line(connection, now),
         disk=disk,
         beats=_read_beats(connection),
+        tunnel=read_facts(connection) if tunnel else None,
         studies=[StudyInNeed(study_id=row["id"], **_but_id(row)) for row in rows("studies_in_need")],
         devices=[UnknownDevice(device_id=row["id"], **_but_id(row)) for row in rows("unknown_devices")],
         refused=[RefusedStore(refused_id=row["id"], **_but_id(row)) for row in rows("refused_stores")],

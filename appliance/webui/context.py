@@ -57,6 +57,11 @@ def disk() -> Disk:
     return Disk(total=usage.total, free=usage.free, reserve=unit().storage.reserve_bytes)
 
 
+def has_tunnel() -> bool:
+    """Whether this unit looks after its tunnel itself."""
+    return bool(unit().tunnel.endpoint)
+
+
 def address() -> str:
     """Where this request came from. A proxy's headers are not believed."""
     return request.remote_addr or ""

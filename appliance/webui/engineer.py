@@ -24,7 +24,7 @@ _AUDIT_PAGE = 50
 @needs_engineer
 def health() -> str:
     """Line, hub, disk, clock and processes, each with what it means; and what needs a person."""
-    box = views.read_box(db(), context.disk(), now())
+    box = views.read_box(db(), context.disk(), now(), tunnel=context.has_tunnel())
     return render_template(
         "health.html",
         checks=health_words.health_checks(box, views.read_processes(db()), now()),

@@ -13,6 +13,7 @@ from appliance.webui.help_words import PROCESS_WORDS
 from appliance.webui.language import clock_time, duration, moment, percent, size
 from appliance.webui.names import clean
 from appliance.webui.say import _
+from appliance.webui.tunnel_words import state as tunnel_state
 
 
 class Check(msgspec.Struct, frozen=True):
@@ -25,13 +26,14 @@ class Check(msgspec.Struct, frozen=True):
 
 
 def health_strip(box: BoxFacts, now: int) -> list[Check]:
-    """Line, hub, disk, clock: the four that a radiographer may be asked about on the telephone."""
-    return [_line(box, now), _hub(box, now), _disk(box), _clock(box, now)]
+    """Line, tunnel, hub, disk, clock: what a radiographer may be asked about on the telephone."""
+    tunnel = [] if box.tunnel is None else [Check(_("Tunnel"), *tunnel_state(box.tunnel, now), "tunnel")]
+    return [_line(box, now), *tunnel, _hub(box, now), _disk(box), _clock(box, now)]
 
 
 def health_checks(box: BoxFacts, processes: Sequence[sqlite3.Row], now: int) -> list[Check]:
     """The strip, and each process of this box."""
-    return [*health_strip(box, now), *_processes(processes, now)]
+    return [*health_strip(box, now), *_processes(box, processes, now)]
 
 
 def _line(box: BoxFacts, now: int) -> Check:
@@ -76,13 +78,15 @@ def _clock(box: BoxFacts, now: int) -> Check:
         return Check(name, _("wrong: %(time)s", time=moment(now, now)), "bad", "clock")
     if offset is not None and abs(offset) > CLOCK_OFF_MS:
         return Check(name, _("%(time)s away from the hub's", time=duration(abs(offset) / 1000)), "wait", "clock")
+    if box.tunnel and not box.tunnel.clock_set and offset is None:
+        return Check(name, _("%(time)s, not set by a time server yet", time=clock_time(now)), "wait", "clock")
     return Check(name, clock_time(now), "good", "clock")
 
 
-def _processes(rows: Sequence[sqlite3.Row], now: int) -> list[Check]:
+def _processes(box: BoxFacts, rows: Sequence[sqlite3.Row], now: int) -> list[Check]:
     known = {row["name"]: row for row in rows}
     checks = []
-    for name in (*PROCESSES, "web"):
+    for name in (*PROCESSES, "web", *(["tunnel"] if box.tunnel else [])):
         row = known.get(name)
         alive = row is not None and beats(row["beat_at"], now)
         if row is None:

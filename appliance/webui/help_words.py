@@ -13,9 +13,11 @@ from flask import url_for
 from flask_babel.speaklater import LazyString
 
 from appliance.model.help import HelpItem, HelpKind
+from appliance.model.tunnel import Problem
 from appliance.webui.language import duration, moment, number
 from appliance.webui.names import clean, person_name
 from appliance.webui.say import _, _l, _n
+from appliance.webui.tunnel_words import PROBLEMS as TUNNEL_PROBLEMS
 
 
 class Button(msgspec.Struct, frozen=True):
@@ -43,6 +45,7 @@ PROCESS_WORDS: Final[dict[str, LazyString]] = {
     "compress": _l("packing"),
     "forward": _l("sending to the hub"),
     "web": _l("this page"),
+    "tunnel": _l("looking after the tunnel"),
 }
 
 # Error id: what it means for these images, and what to do.
@@ -265,6 +268,26 @@ def _clock_differs(item: HelpItem, _now: int, _engineer: bool) -> HelpLine:
     )
 
 
+def _tunnel(item: HelpItem, now: int, _engineer: bool) -> HelpLine:
+    what, todo = TUNNEL_PROBLEMS[Problem(item.code)]
+    return HelpLine(
+        kind=item.kind,
+        title=_("The tunnel to the hub does not work: %(problem)s", problem=what),
+        todo=str(todo),
+        when=moment(item.at, now) if item.at else "",
+    )
+
+
+def _clock_not_set(item: HelpItem, _now: int, _engineer: bool) -> HelpLine:
+    return HelpLine(
+        kind=item.kind,
+        title=_("The clock of this box was not set since it started"),
+        todo=_(
+            "It sets itself when the line is up. If it stays so, call the engineer; times on this page may be wrong."
+        ),
+    )
+
+
 def _line_long_down(item: HelpItem, now: int, _engineer: bool) -> HelpLine:
     return HelpLine(
         kind=item.kind,
@@ -289,5 +312,7 @@ _WORDS: Final[dict[HelpKind, Callable[[HelpItem, int, bool], HelpLine]]] = {
     HelpKind.REFUSED_STORE: _refused_store,
     HelpKind.CLOCK_IMPLAUSIBLE: _clock_implausible,
     HelpKind.CLOCK_DIFFERS: _clock_differs,
+    HelpKind.TUNNEL: _tunnel,
+    HelpKind.CLOCK_NOT_SET: _clock_not_set,
     HelpKind.LINE_LONG_DOWN: _line_long_down,
 }

@@ -55,7 +55,7 @@ def _glance() -> dict[str, Any]:
     connection, moment = db(), now()
     wanted = _wanted()
     found, more = views.list_studies(connection, wanted, moment)
-    box = views.read_box(connection, context.disk(), moment)
+    box = views.read_box(connection, context.disk(), moment, tunnel=context.has_tunnel())
     counts = views.read_counts(connection, language.midnight(moment), moment)
     backlog = views.read_backlog(connection)
     sentence = status.box_sentence(counts, box.line)
