@@ -86,11 +86,11 @@ def pages(unit: Unit, study: int, repeat: int) -> dict[str, list[float]]:
 def schedulers(unit: Unit, repeat: int) -> dict[str, list[float]]:
     """Times of the next choice of `compress` and of `forward`."""
     times = {}
-    with closing(Outbox(unit.data)) as outbox:
+    config = load_unit(unit.file)
+    with closing(Outbox(config)) as outbox:
         if not outbox.candidates([], CANDIDATES):
             raise SystemExit("forward finds nothing to send")
         times["forward: next parcels"] = timed(lambda: outbox.candidates([], CANDIDATES), repeat)
-    config = load_unit(unit.file)
     (unit.data / "parcels").mkdir()
     with closing(open_database(unit.data)) as connection, WorkerPool(config.compress) as pool:
 

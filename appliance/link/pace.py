@@ -6,19 +6,20 @@ headers to each segment. What is ahead of the cap by more than a tenth of a seco
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
 BURST_SECONDS: Final = 0.1
 PIECE_SECONDS: Final = 0.05
 UNSENT_SECONDS: Final = 0.25
-_PIECE_MIN: Final = 2048
 _PIECE_MAX: Final = 65536
+_FIRST_SEGMENTS: Final = 10  # RFC 6928: what TCP itself starts with
+_UNSENT_MIN: Final = 2048
 _UNSENT_MAX: Final = 262_144
 _TCP_HEADERS: Final = 20 + 20 + 12  # IPv4, TCP, and the timestamps in its options
 _TUNNEL_HEADERS: Final = 20 + 8 + 32 + 8  # IPv4, UDP, WireGuard, and on average half of its padding to 16
-_CHUNK_FRAME: Final = 8  # RFC 9112 7.1: the length of a chunk in up to four hex digits, and two line ends
+_CHUNK_ENDS: Final = 4  # RFC 9112 7.1: a chunk is its length in hex, a line end, the bytes, a line end
 
 
 class Pace(msgspec.Struct, frozen=True):
@@ -26,7 +27,7 @@ class Pace(msgspec.Struct, frozen=True):
 
     free_at: float = float("-inf")
 
-    def after(self, count: int, rate: float | None, now: float) -> Pace:
+    def after(self, count: float, rate: float | None, now: float) -> Pace:
         """The pace after `count` bytes (on the uplink) were given to it. `rate`: bytes a second; None: no cap."""
         if rate is None:
             return Pace()
@@ -35,6 +36,13 @@ class Pace(msgspec.Struct, frozen=True):
     def pause(self, now: float) -> float:
         """Seconds until the next piece may go."""
         return max(0.0, self.free_at - BURST_SECONDS - now)
+
+
+class Weight(msgspec.Struct, frozen=True):
+    """What the uplink carried, in bytes; `stat_bytes` of them for stat studies."""
+
+    bytes: int = 0
+    stat_bytes: int = 0
 
 
 def on_uplink(payload: int, segments: int, *, tunnel: bool) -> int:
@@ -48,18 +56,38 @@ def weight(segment: int, *, tunnel: bool) -> float:
 
 
 def piece_bytes(rate: float, cap: float | None, segment: int) -> int:
-    """How much to give to the kernel at once: a twentieth of a second of the line, in whole segments under a cap.
+    """How much to give to the kernel at once: a twentieth of a second of the line, in whole segments.
 
-    `rate`: bytes a second as measured, 0 when not known. Under a cap the kernel's queue runs empty between two pieces,
-    so that a piece which does not fill its last segment wastes headers.
+    On a slow line its queue runs empty between two pieces, so that one which does not fill its last segment wastes
+    headers. `rate`: bytes a second as measured, 0 when not known; `segment`: payload bytes of one.
     """
-    if cap is None:
-        return min(max(int(rate * PIECE_SECONDS), _PIECE_MIN), _PIECE_MAX)
-    segments = max(1, min(int(cap * PIECE_SECONDS), _PIECE_MAX) // segment)
-    return segments * segment - _CHUNK_FRAME
+    wanted = min([value for value in (rate, cap) if value], default=0.0) * PIECE_SECONDS
+    whole = max(1, int(min(wanted, _PIECE_MAX)) // segment) * segment
+    return whole - len(f"{whole:x}") - _CHUNK_ENDS
+
+
+class RoundTrip(NamedTuple):
+    """Of one connection, in seconds: the shortest ever, and of late. What lies between them is a queue."""
+
+    shortest: float = 0.0
+    late: float = 0.0
+
+
+def window_bytes(rate: float, trip: RoundTrip, segment: int) -> int:
+    """How much may be under way or waiting in the kernel: what the line holds, and a quarter of a second more.
+
+    TCP alone fills whatever queue a modem has, and on a line of 64 kbit/s what is to overtake would wait behind that
+    for seconds. While no queue is seen the line may carry more than was measured, and twice as much is tried. `rate`:
+    the highest of late; 0 when not known.
+    """
+    if not rate:
+        return _FIRST_SEGMENTS * segment
+    queued = trip.late - trip.shortest > UNSENT_SECONDS / 2
+    held = trip.shortest * (1 if queued else 2)
+    return int(rate * (held + UNSENT_SECONDS)) + segment
 
 
 def unsent_bytes(rate: float, cap: float | None) -> int:
     """How much may wait unsent in the kernel: a quarter of a second of the line."""
     known = [value for value in (rate, cap) if value]
-    return min(max(int(min(known, default=0.0) * UNSENT_SECONDS), _PIECE_MIN), _UNSENT_MAX)
+    return min(max(int(min(known, default=0.0) * UNSENT_SECONDS), _UNSENT_MIN), _UNSENT_MAX)

@@ -22,13 +22,14 @@ import msgspec
 from appliance.clock import now_ms
 from appliance.config import UnitConfig, read_secret
 from appliance.errors import DatabaseError, HubRefusedError, LinkError, UnreadableFileError
+from appliance.link.pace import Weight
 from appliance.link.tunnel import find_way
 from appliance.logs import configure, get_logger
 from appliance.store_forward.database import open_database
 from appliance.store_forward.desk import Desk
+from appliance.store_forward.forecasts import learning
 from appliance.store_forward.full_disk import WAITING, insist, may_pass
 from appliance.store_forward.hub_line import HubLine
-from appliance.store_forward.forecasts import learning
 from appliance.store_forward.journal import database_error
 from appliance.store_forward.outbox import LinkRow, Outbox, Progress
 from appliance.store_forward.sender import Sender
@@ -67,7 +68,7 @@ def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
 async def _run(config: UnitConfig, hub: HubClient, base: str, stop: threading.Event) -> None:
     with ThreadPoolExecutor(1, "outbox") as thread:
         loop = asyncio.get_running_loop()
-        outbox = await loop.run_in_executor(thread, lambda: insist(lambda: Outbox(config.data), stop))
+        outbox = await loop.run_in_executor(thread, lambda: insist(lambda: Outbox(config), stop))
         if outbox is None:
             return
         desk = Desk(outbox, thread)
@@ -97,6 +98,7 @@ class Forward:
             self._desk,
             self._base,
             self._config.hub.retry_seconds_max,
+            self._config.link,
             wake=self._wake,
             uploaded=self._uploaded,
             unreadable=self._unreadable,
@@ -145,16 +147,17 @@ class Forward:
         if news := self._news():
             await self._desk.do(self._desk.outbox.report, *news, now_ms())
 
-    def _news(self) -> tuple[list[Progress], LinkRow, str | None] | None:
+    def _news(self) -> tuple[list[Progress], LinkRow, Weight, str | None] | None:
         progress, row, now = self._sender.take_progress(), self._line.row, time.monotonic()
         if self._unreadable and not row.problem:
             row = msgspec.structs.replace(row, problem=UnreadableFileError.id)
         beats = now - self._beaten >= BEAT_SECONDS
         if not progress and not beats and row == self._reported:
             return None
+        weight = self._hub.meter.take()
         self._reported = row
         self._beaten = now if beats else self._beaten
-        return progress, row, self._status(row) if beats else None
+        return progress, row, weight, self._status(row) if beats else None
 
     def _status(self, row: LinkRow) -> str:
         if self._desk.waits:

@@ -9,21 +9,26 @@ import json
 import sqlite3
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from appliance.errors import ParcelError
 from appliance.model.priority import Priority
+from appliance.config import UnitConfig
 from appliance.model.retry import CONTENT_FAULTS_MAX
+from appliance.link.pace import Weight
 from appliance.model.states import InstanceEvent, ParcelEvent
 from appliance.named_sql import NamedSql
 from appliance.store_forward.database import open_database, transaction
 from appliance.store_forward.queue import beat, move_instances, move_parcel, record_event
-from appliance.store_forward.schedule import Candidate
+from appliance.store_forward.schedule import Candidate, Lane, lane_of
+from appliance.store_forward.link_use import LinkUse, add_usage, read_use, rules_in
 from appliance.store_forward.verdicts import Held, Ours, Settlement, Step
 
 _SQL = NamedSql("appliance.store_forward.sql", "forward.sql")
+
+OPEN_MAX: Final = 32  # uploads open at the hub at once; it allows a site twice as many
 
 
 class Parcel(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,6 +45,7 @@ class Parcel(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    preview_bytes: int = 0
     """How far a parcel is, for people, and the bytes put on the wire since this was last said."""
 
     parcel: int
@@ -62,11 +68,12 @@ class LinkRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Outbox:
-    """`data` is the unit's data directory; opens its database."""
+    """The queue of the unit that `config` is of; opens its database."""
 
-    def __init__(self, data: Path) -> None:
-        self._db = open_database(data)
-        self._parcels = data / "parcels"
+    def __init__(self, config: UnitConfig) -> None:
+        self._config, self._rules = config, rules_in(config)
+        self._db = open_database(config.data)
+        self._parcels = config.data / "parcels"
 
     def close(self) -> None:
         """Closes the database."""
@@ -75,13 +82,26 @@ class Outbox:
     # What is to be done
 
     def candidates(self, excluded: Collection[int], limit: int) -> list[tuple[Candidate, Parcel]]:
-        """The first `limit` parcels in turn that are not wholly at the hub, without those of `excluded`."""
-        rows = self._db.execute(_SQL["candidates"], {"excluded": json.dumps(list(excluded)), "limit": limit})
-        return [(_candidate(row), self._parcel(row)) for row in rows]
+        """Parcels that may go, without those of `excluded`: the first `limit` in turn of each priority, of those with a
+        preview to show, and of those that the hub asked for."""
+        values = {"excluded": json.dumps(list(excluded)), "limit": limit}
+        rows = [row for p in Priority for row in self._candidates("candidates", priority=int(p), **values)]
+        rows += self._candidates("candidates_to_show", **values)
+        rows += self._candidates("candidates_wished", **values)
+        may_open = self._run("open_parcels").fetchone()[0] < OPEN_MAX
+        found = {row["id"]: row for row in rows}
+        return [(_candidate(row, may_open=may_open), self._parcel(row)) for row in found.values()]
 
-    def priority(self, parcel: int) -> Priority:
-        """The priority of the parcel's study now."""
-        return Priority(self._db.execute(_SQL["priority_of_parcel"], {"id": parcel}).fetchone()[0])
+    def candidate(self, parcel: int, offset: int) -> Candidate | None:
+        """The parcel as it stands now, when the hub has `offset` bytes of it. None when it is to stay here."""
+        query = _SQL["candidate"].replace("{columns}", _SQL["candidate_columns"])
+        row = self._db.execute(query, {"id": parcel}).fetchone()
+        if row is None or row["held_at"] is not None:
+            return None
+        return _candidate(row, offset=offset)
+
+    def _candidates(self, query: str, **values: Any) -> list[sqlite3.Row]:
+        return self._db.execute(_SQL[query].replace("{columns}", _SQL["candidate_columns"]), values).fetchall()
 
     def to_verify(self, after: int, excluded: Collection[int], limit: int) -> list[Parcel]:
         """The next parcels after id `after` that wait for a verdict."""
@@ -118,8 +138,12 @@ class Outbox:
             move_parcel(self._db, parcel, ParcelEvent.LOSE)
             self._run("forgotten", id=parcel, refusals=int(bool(refusal)), refusal=refusal)
 
-    def report(self, progress: Sequence[Progress], link: LinkRow, status: str | None, now: int) -> None:
-        """What people see meanwhile; a sign of life when `status` is given."""
+    def use(self, now: int) -> LinkUse:
+        """How the line may be used at `now` (Unix ms)."""
+        return read_use(self._db, self._config, self._rules, now)
+
+    def report(self, progress: Sequence[Progress], link: LinkRow, weight: Weight, status: str | None, now: int) -> None:
+        """What people see meanwhile, and what the uplink carried; a sign of life when `status` is given."""
         with transaction(self._db):
             for item in progress:
                 self._run("progress", id=item.parcel, progress=item.progress, sent=item.sent)
@@ -128,6 +152,8 @@ class Outbox:
                 beat(self._db, "forward", now, status)
 
     # Verdicts
+            if weight.bytes:
+                add_usage(self._db, self._config, weight, now)
 
     def settle(self, parcel: Parcel, settlement: Settlement, now: int) -> int:
         """Makes the settlement of a verdict durable. Returns how many instances were given to a person."""
@@ -225,10 +251,15 @@ class Outbox:
         )
 
 
-def _candidate(row: sqlite3.Row) -> Candidate:
+def _candidate(row: sqlite3.Row, *, offset: int | None = None, may_open: bool = True) -> Candidate:
+    """`may_open`: more uploads may be open at the hub at once. If not, a preview alone is no reason to open one."""
+    lane = lane_of(row["hub_offset"] if offset is None else offset, row["preview_bytes"])
     return Candidate(
         parcel=row["id"],
         study=row["study_id"],
         priority=Priority(row["priority"]),
         first_received_at=row["first_received_at"],
     )
+            preview_bytes=row["preview_bytes"],
+        lane=lane if may_open or row["state"] == "open" else Lane.REST,
+        rank=row["rank"],

@@ -11,13 +11,15 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from appliance.clock import now_ms
+from appliance.config import Link
 from appliance.errors import LinkError
 from appliance.logs import get_logger
+from appliance.model.priority import Priority
 from appliance.model.retry import Fault, Retry, Tries, after_fault, after_progress
 from appliance.store_forward.desk import Desk
 from appliance.store_forward.hub_line import HubLine
 from appliance.store_forward.outbox import Parcel, Progress
-from appliance.store_forward.schedule import Candidate, Stage, plan
+from appliance.store_forward.schedule import Candidate, Conditions, Debt, OnLine, Stage, plan
 from appliance.store_forward.transport import Body, HubClient
 from appliance.store_forward.unreadable import Unreadable, is_gone
 from appliance.upload.client import Answer, State, Upload
@@ -26,7 +28,8 @@ from appliance.upload.headers import parcel_metadata
 UPLOADS_PATH: Final = "/v1/uploads"
 _AHEAD: Final = 4  # uploads opened before their turn
 _ANSWERS_MAX: Final = 5  # bodies that were sent and whose answers are awaited
-_CANDIDATES: Final = 16
+_CANDIDATES: Final = 8  # of each priority
+_SHORTEST: Final = 0.05  # seconds between two decisions that nothing woke
 _UNREADABLE_MAX: Final = 8  # with so many files that can't be read it is the disk, and no further one is tried
 
 log = get_logger()
@@ -45,6 +48,14 @@ class _Sending:
     body: Body | None = None
     started_at: int = 0  # offset where the body began
     reported: int = 0  # bytes of the body that the queue knows of
+    counted: int = 0  # bytes of the body that the debt knows of
+    trickles: bool = False  # it is on the line to be paid what is owed
+    stat: bool = False
+
+    @property
+    def position(self) -> int:
+        """Where in the parcel the body is."""
+        return self.started_at + (self.body.sent if self.body else 0)
 
 
 class Sender:
@@ -57,6 +68,7 @@ class Sender:
         desk: Desk,
         base: str,
         retry_seconds_max: float,
+        link: Link,
         *,
         wake: asyncio.Event,
         uploaded: asyncio.Event,
@@ -64,11 +76,12 @@ class Sender:
     ) -> None:
         self._hub, self._line, self._desk, self._unreadable = hub, line, desk, unreadable
         self._endpoint = base + UPLOADS_PATH
-        self._retry_seconds_max = retry_seconds_max
+        self._retry_seconds_max, self._link = retry_seconds_max, link
         self._wake, self._uploaded = wake, uploaded
         self._hand: dict[int, _Sending] = {}
         self._on_line: _Sending | None = None
         self._sent: list[Progress] = []
+        self._debt, self._behind = Debt(), False
         self._changes = 0  # of what is in hand; a decision about what has changed since is made again
 
     async def run(self) -> None:
@@ -100,24 +113,64 @@ class Sender:
         """Decides and starts; seconds until it must be decided again at the latest."""
         now, changes, current = time.monotonic(), self._changes, self._on_line
         passed = [number for number, item in self._hand.items() if item.body is not None or item.not_before > now]
+        use = await self._desk.do(self._desk.outbox.use, now_ms())
         rows = await self._desk.do(self._desk.outbox.candidates, passed, _CANDIDATES)
-        on_line = None if current is None else await self._desk.do(self._desk.outbox.priority, current.parcel.id)
+        on_line = await self._standing(current)
         if self._changes != changes:
             return 0.0
+        self._count(current)
+        self._hub.pacer.cap = use.allowance.rate
         self._forget({candidate.parcel for candidate, _ in rows}, now)
         if len(self._unreadable) >= _UNREADABLE_MAX:
             rows = [(candidate, parcel) for candidate, parcel in rows if parcel.id in self._hand]
-        decided = plan([c for c, _ in rows], self._stages(), on_line=on_line, ahead=_AHEAD)
-        if decided.give_way and current is not None and current.body is not None:
+        conditions = self._conditions(use.allowance.may_go)
+        decided = plan([c for c, _ in rows], self._stages(), on_line, conditions)
+        self._behind = decided.behind
+        if current is not None and current.body is not None and (decided.give_way or on_line is None):
             current.body.stop()
         parcels = {candidate.parcel: (candidate, parcel) for candidate, parcel in rows}
         for number in decided.prepare if self._line.open_after <= now else ():
             self._take_up(*parcels[number])
             self._start(group, self._hand[number])
         if decided.stream is not None and self._answers() < _ANSWERS_MAX and self._line.send_after <= now:
-            self._start(group, self._hand[decided.stream])
+            item = self._hand[decided.stream]
+            item.trickles, item.stat = decided.trickles, parcels[decided.stream][0].priority is Priority.STAT
+            self._start(group, item)
         times = [self._line.open_after, self._line.send_after, *(item.not_before for item in self._hand.values())]
-        return min(at - now for at in [now + 1.0, *times] if at > now)
+        return min([at - now for at in [now + 1.0, *times] if at > now] + self._until_change())
+
+    async def _standing(self, item: _Sending | None) -> OnLine | None:
+        """Where the parcel on the line stands now; None when there is none, or the hub has enough of it."""
+        if item is None:
+            return None
+        candidate = await self._desk.do(self._desk.outbox.candidate, item.parcel.id, item.position)
+        if candidate is None:
+            return None
+        if item.body is not None:
+            item.body.stat = candidate.priority is Priority.STAT
+        return OnLine(candidate=candidate, trickles=item.trickles)
+
+    def _conditions(self, may_go: frozenset[Priority]) -> Conditions:
+        aged_before = now_ms() - int(self._link.aging_hours * 3_600_000)
+        return Conditions(may_go=may_go, aged_before=aged_before, pays=self._debt.paying, ahead=_AHEAD)
+
+    def _count(self, item: _Sending | None) -> None:
+        """What the parcel on the line had since the last time is paid, or owed to what waits behind it."""
+        if item is None or item.body is None:
+            return
+        count, item.counted = item.body.sent - item.counted, item.body.sent
+        if item.trickles:
+            self._debt = self._debt.after_trickle(count)
+        elif self._behind:
+            self._debt = self._debt.after_front(count, self._link.trickle_share, self._hub.rate.value)
+
+    def _until_change(self) -> list[float]:
+        """Seconds until the parcel on the line is through with its preview, or with what is paid to it."""
+        item, rate = self._on_line, self._hub.rate.value
+        if item is None or not rate:
+            return []
+        left = [float(item.parcel.preview_bytes - item.position), *([self._debt.bytes] if item.trickles else [])]
+        return [max(_SHORTEST, count / rate) for count in left if count > 0]
 
     def _stages(self) -> dict[int, Stage]:
         return {
@@ -155,12 +208,14 @@ class Sender:
             group.create_task(self._prepare(item))
             return
         self._on_line = item
-        item.started_at, item.reported = item.upload.offset, 0
-        chunk = self._hub.chunk_bytes
-        item.body = Body(file, item.upload.offset, item.parcel.bytes, chunk=chunk, on_end=self._free_line)
+        item.started_at, item.reported, item.counted = item.upload.offset, 0, 0
+        pacer = self._hub.pacer
+        item.body = Body(file, item.upload.offset, item.parcel.bytes, pacer=pacer, on_end=self._free_line)
+        item.body.stat = item.stat
         group.create_task(self._send(item, item.body, file))
 
     def _free_line(self) -> None:
+        self._count(self._on_line)
         self._on_line = None
         self._changes += 1
         self._wake.set()

@@ -1,9 +1,11 @@
 """HTTP to the hub: sockets that stay in the tunnel, requests with an end, and bodies that can stop at any byte.
 
 What the kernel does not do by itself is set here. TCP_NOTSENT_LOWAT: only a quarter of a second of unsent bytes waits
-in the kernel, so that a stat study need not wait behind them. TCP_USER_TIMEOUT: a dead connection ends after
-`stall_seconds` and not after a quarter of an hour. BBR where the kernel has it: a lossy radio link is not taken for a
-full one (docs/decisions/0004). A closed socket says nothing of what the hub has; only the hub does.
+in the kernel, so that a stat study need not wait behind them. SO_MAX_PACING_RATE: under a cap nothing leaves in bursts.
+TCP_USER_TIMEOUT: a dead connection ends after `stall_seconds` and not after a quarter of an hour. BBR where the kernel
+has it: a lossy radio link is not taken for a full one (docs/decisions/0004), and its queue stays short. Small requests
+have connections of their own: they are never behind a body. A closed socket says nothing of what the hub has; only the
+hub does.
 """
 
 from __future__ import annotations
@@ -11,11 +13,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import functools
 import os
 import socket
 import struct
 import termios
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 
@@ -28,17 +32,20 @@ from appliance.clock import now_ms
 from appliance.config import Uplink
 from appliance.errors import LinkError
 from appliance.link import rate as rates
+from appliance.link.pace import Pace, RoundTrip, piece_bytes, unsent_bytes, weight, window_bytes
 from appliance.link.rate import Rate
 from appliance.link.tunnel import Way, interface_is_up
+from appliance.store_forward.meter import Meter, read_round_trip
 from appliance.upload.client import Answer, Request
 
 SAMPLE_SECONDS: Final = 0.25
-_CHUNK_MIN: Final = 2048
-_CHUNK_MAX: Final = 65536
-_CHUNK_SECONDS: Final = 0.05
-_UNSENT_MIN: Final = 8192
-_UNSENT_MAX: Final = 262144
-_UNSENT_SECONDS: Final = 0.25
+_LATE_SAMPLES: Final = 40  # ten seconds of sending
+_SHORTEST_WAIT: Final = 0.002
+_LOOK_SECONDS: Final = 0.05  # how soon a body that waits for its pace sees that it is to stop
+_SO_MAX_PACING_RATE: Final = 47  # asm-generic/socket.h; Python 3.11 has no name for it
+_NO_PACING: Final = 0xFFFFFFFF
+_INTERACTIVE: Final = 6  # TC_PRIO_INTERACTIVE of linux/pkt_sched.h: the band that goes first in a queue of this machine
+_SEGMENT_MIN: Final = 536  # RFC 9293 3.7.1: what any host takes
 _KEEPALIVE: Final = 60.0
 _RESPONSE_HEADERS_MAX: Final = 64
 _ANSWER_MAX: Final = 4096
@@ -48,19 +55,72 @@ class UnreachableError(LinkError):
     """There is no way to the hub now: the tunnel's interface is not there."""
 
 
+class Pacer:
+    """How fast bodies may go (`link.pace`), and how fast the line is found to be. One for all bodies to the hub."""
+
+    def __init__(self, *, tunnel: bool) -> None:
+        self.cap: float | None = None  # bytes a second on the uplink
+        self.rate = Rate()
+        self._tunnel = tunnel
+        self._late: deque[float] = deque(maxlen=_LATE_SAMPLES)
+        self._pace = Pace()
+        self._spent = 0.0
+
+    def sampled(self, count: int, seconds: float) -> None:
+        """The hub's TCP took `count` bytes while `seconds` were spent sending."""
+        self.rate = rates.add(self.rate, count, seconds)
+        self._late.append(count / seconds)
+
+    def pause(self) -> float:
+        """Seconds until the cap lets the next piece go."""
+        return self._pace.pause(time.monotonic()) if self.cap is not None else 0.0
+
+    def queue_pause(self, queued: int, trip: RoundTrip, segment: int) -> float:
+        """Seconds until there is room behind the `queued` bytes that the hub has not acknowledged."""
+        highest = max([self.rate.value, *self._late])
+        over = queued - window_bytes(highest, trip, segment)
+        if over <= 0:
+            return 0.0
+        return min(max(over / highest, _SHORTEST_WAIT), _LOOK_SECONDS) if highest else _SHORTEST_WAIT
+
+    def piece(self, segment: int) -> int:
+        """Bytes of the next piece; `segment`: payload bytes of one TCP segment."""
+        return piece_bytes(self.rate.value, self.cap, segment)
+
+    def unsent(self) -> int:
+        """Bytes that may wait unsent in the kernel."""
+        return unsent_bytes(self.rate.value, self.cap)
+
+    def spend(self, payload: int, segment: int) -> None:
+        """So much of a body was given to the kernel."""
+        self._give(payload * weight(segment, tunnel=self._tunnel))
+
+    def settle(self, out: int) -> None:
+        """`out` bytes have left by the uplink since the start: what was more than `spend` thought counts as well."""
+        self._give(max(0.0, out - self._spent))
+
+    def _give(self, count: float) -> None:
+        self._spent += count
+        self._pace = self._pace.after(count, self.cap, time.monotonic())
+
+
 class Body(aiohttp.payload.Payload):
-    """The bytes of an open file from `start` to `end`, as a chunked request body that may be told to stop.
+    """The bytes of an open file from `start` to `end`, as a chunked request body that keeps to `pacer` and may be told
+    to stop.
 
     `sent` counts the bytes given to the kernel, `acknowledged` those that the hub's TCP has taken (an estimate, for
-    people). `broken`: the file ended early. `fault`: the error that kept it from being read to its end.
+    people). `stat`: it is of a stat study now. `broken`: the file ended early. `fault`: the error that kept it from
+    being read to its end.
     """
 
-    def __init__(self, file: int, start: int, end: int, *, chunk: int, on_end: Callable[[], None]) -> None:
+    def __init__(self, file: int, start: int, end: int, *, pacer: Pacer, on_end: Callable[[], None]) -> None:
         super().__init__(None, content_type="application/offset+octet-stream")
-        self._file, self._start, self._end, self._chunk = file, start, end, chunk
+        self._file, self._start, self._end, self._pacer = file, start, end, pacer
         self._on_end = on_end
         self._transport: asyncio.WriteTransport | None = None
         self._socket: Any = None
+        self._set = (0, 0)  # unsent bytes and pacing that the socket was told
+        self.stat = False
         self.sent = 0
         self.acknowledged = 0
         self.broken = False
@@ -84,18 +144,49 @@ class Body(aiohttp.payload.Payload):
         if self._transport is not None:
             self._transport.set_write_buffer_limits(high=0)  # what is written is in the kernel, not in our memory
             self._socket = self._transport.get_extra_info("socket")
-            _limit_unsent(self._socket, self._chunk)
+        segment = _segment_of(self._socket)
         self.moved_at = time.monotonic()
         while not self.ended and self._start + self.sent < self._end:
-            piece = self._read()
+            if pause := self._pacer.pause() or self._queue_pause(segment):
+                await self._wait(pause)
+                continue
+            self._tell_socket()
+            piece = self._read(self._pacer.piece(segment))
             if not piece:
                 self.broken = self.fault is None
                 break
             await writer.write(piece, drain=False)  # type: ignore[call-arg]
             self.sent += len(piece)
+            self._pacer.spend(len(piece), segment)
             await writer.drain()
             await asyncio.sleep(0)  # a line as fast as loopback never makes `drain` wait, and others want to run
         self.stop()
+
+    def _queue_pause(self, segment: int) -> float:
+        queued = _unacknowledged(self._socket)
+        if queued is None or queued <= segment:
+            return 0.0
+        return self._pacer.queue_pause(queued, read_round_trip(self._socket), segment)
+
+    async def _wait(self, pause: float) -> None:
+        """For the pace. A line that has taken all that it was given does not stand still meanwhile."""
+        if _unacknowledged(self._socket) == 0:
+            self.moved_at = time.monotonic()
+        await asyncio.sleep(min(pause, _LOOK_SECONDS))
+
+    def _tell_socket(self) -> None:
+        """What may wait unsent, and the pace; both change with the line and with the hours."""
+        pacer = self._pacer
+        wanted = (pacer.unsent(), _NO_PACING if pacer.cap is None else min(int(pacer.cap), _NO_PACING - 1))
+        if wanted == self._set or self._socket is None or self._socket.fileno() < 0:
+            return
+        self._set = wanted
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, wanted[0])
+        self._socket.setsockopt(socket.SOL_SOCKET, _SO_MAX_PACING_RATE, struct.pack("=I", wanted[1]))
+
+    def is_on(self, descriptor: int) -> bool:
+        """Whether this body uses that socket."""
+        return self._socket is not None and self._socket.fileno() == descriptor
 
     def sample(self, now: float) -> int:
         """Updates `acknowledged`; returns the bytes since the last time. `now`: monotonic seconds."""
@@ -114,10 +205,10 @@ class Body(aiohttp.payload.Payload):
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self._transport.abort()
 
-    def _read(self) -> bytes:
+    def _read(self, count: int) -> bytes:
         at = self._start + self.sent
         try:
-            return os.pread(self._file, min(self._chunk, self._end - at), at)
+            return os.pread(self._file, min(count, self._end - at), at)
         except OSError as error:
             self.fault = error
             return b""
@@ -126,22 +217,23 @@ class Body(aiohttp.payload.Payload):
 class HubClient:
     """Requests to one hub. Every method raises LinkError when no whole answer came, for whatever reason.
 
-    `rate` is measured from what the hub's TCP acknowledges while bodies are under way.
+    `rate` is measured from what the hub's TCP acknowledges while bodies are under way, and `meter` counts what goes.
     """
 
     def __init__(self, way: Way, uplink: Uplink, secret: str) -> None:
         self._way, self._uplink = way, uplink
         self.secret = secret
-        self.rate = Rate()
-        self._session: aiohttp.ClientSession | None = None
+        self.pacer = Pacer(tunnel=bool(way.interface))
+        self.meter = Meter(tunnel=bool(way.interface))
+        self._sessions: dict[bool, aiohttp.ClientSession] = {}  # by whether they carry bodies
         self._under_way: dict[asyncio.Timeout, Body | None] = {}
 
     async def close(self) -> None:
         """Cuts what is under way and every idle connection. The client can be used again."""
         for limit in list(self._under_way):
             _expire(limit)
-        session, self._session = self._session, None
-        if session is not None:
+        sessions, self._sessions = list(self._sessions.values()), {}
+        for session in sessions:
             await session.close()
 
     def is_moving(self) -> bool:
@@ -150,9 +242,9 @@ class HubClient:
         return any(body.acknowledged and body.moved_at > recent for body in self._under_way.values() if body)
 
     @property
-    def chunk_bytes(self) -> int:
-        """Size of the pieces of a body: a twentieth of a second of the line."""
-        return min(max(int(self.rate.value * _CHUNK_SECONDS), _CHUNK_MIN), _CHUNK_MAX)
+    def rate(self) -> Rate:
+        """The line as measured."""
+        return self.pacer.rate
 
     async def ask(self, request: Request, *, seconds: float, limit: int = _ANSWER_MAX) -> tuple[Answer, bytes]:
         """Makes a request without a body. Returns the answer and its body, cut after `limit` + 1 bytes when longer."""
@@ -181,11 +273,18 @@ class HubClient:
             streams = [(limit, body) for limit, body in self._under_way.items() if body is not None]
             count = sum(body.sample(now) for _, body in streams)
             if any(not body.ended for _, body in streams):
-                self.rate = rates.add(self.rate, count, now - before)
+                self.pacer.sampled(count, now - before)
             before = now
+            self._weigh()
             for limit, body in streams:
                 if now - body.moved_at > self._uplink.stall_seconds:
                     _expire(limit)
+
+    def _weigh(self) -> None:
+        """Counts what went, and lets the cap know of it."""
+        stat = [body for body in self._under_way.values() if body is not None and body.stat]
+        self.meter.look(lambda descriptor: any(body.is_on(descriptor) for body in stat))
+        self.pacer.settle(self.meter.out)
 
     @contextlib.asynccontextmanager
     async def _bounded(self, body: Body | None) -> AsyncIterator[asyncio.Timeout]:
@@ -198,6 +297,7 @@ class HubClient:
                 try:
                     yield limit
                 finally:
+                    self._weigh()
                     del self._under_way[limit]
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:  # ValueError: headers that are none
             raise LinkError(f"no answer from the hub: {type(error).__name__}") from error
@@ -205,7 +305,7 @@ class HubClient:
     async def _exchange(self, request: Request, body: Body | None, limit: int) -> tuple[Answer, bytes]:
         headers = {**request.headers, "Authorization": f"Bearer {self.secret}"}
         url = URL(self._way.origin + request.target, encoded=True)
-        async with self._open_session().request(
+        async with self._open_session(bodies=body is not None).request(
             request.method,
             url,
             headers=headers,
@@ -224,12 +324,15 @@ class HubClient:
             found = {name.lower(): value for name, value in response.headers.items()}
             return Answer(status=response.status, headers=found, now=now_ms()), content
 
-    def _open_session(self) -> aiohttp.ClientSession:
-        if self._session is None:
+    def _open_session(self, *, bodies: bool) -> aiohttp.ClientSession:
+        if bodies not in self._sessions:
             connector = aiohttp.TCPConnector(
-                limit=0, use_dns_cache=False, keepalive_timeout=_KEEPALIVE, socket_factory=self._make_socket
+                limit=0,
+                use_dns_cache=False,
+                keepalive_timeout=_KEEPALIVE,
+                socket_factory=functools.partial(self._make_socket, 0 if bodies else _INTERACTIVE),
             )
-            self._session = aiohttp.ClientSession(
+            self._sessions[bodies] = aiohttp.ClientSession(
                 connector=connector,
                 trust_env=False,
                 cookie_jar=aiohttp.DummyCookieJar(),
@@ -238,16 +341,18 @@ class HubClient:
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._uplink.connect_seconds),
                 max_headers=_RESPONSE_HEADERS_MAX,
             )
-        return self._session
+        return self._sessions[bodies]
 
-    def _make_socket(self, address: Any) -> socket.socket:
+    def _make_socket(self, priority: int, address: Any) -> socket.socket:
         family, kind, protocol, _, _ = address
         made = socket.socket(family, kind, protocol)
         try:
             self._prepare(made)
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY, priority)
         except OSError:
             made.close()
             raise
+        self.meter.watch(made)
         return made
 
     def _prepare(self, made: socket.socket) -> None:
@@ -263,9 +368,12 @@ class HubClient:
             made.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"bbr")
 
 
-def _limit_unsent(sock: Any, chunk: int) -> None:
-    unsent = min(max(int(chunk / _CHUNK_SECONDS * _UNSENT_SECONDS), _UNSENT_MIN), _UNSENT_MAX)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, unsent)
+def _segment_of(sock: Any) -> int:
+    """Payload bytes of one segment on this connection."""
+    try:
+        return max(_SEGMENT_MIN, int(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG)))
+    except (OSError, AttributeError):
+        return _SEGMENT_MIN
 
 
 def _unacknowledged(sock: Any) -> int | None:

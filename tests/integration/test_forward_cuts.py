@@ -69,7 +69,7 @@ HEAD_FAULTS = {
     "the headers that open the upload": Fault("down", 20, b"Location: "),
     "the request line of the PATCH": Fault("up", 3, b"PATCH /v1/uploads"),
     "the headers of the PATCH": Fault("up", 9, b"Upload-Offset: "),
-    "the size of the first chunk": Fault("up", 6, b"\r\n\r\n800\r\n", hard=True),
+    "the size of the first chunk": Fault("up", 30, b"Transfer-Encoding: chunked\r\n\r\n", hard=True),
     "the status line of the answer": Fault("down", 5, b"HTTP/1.1 204"),
     "the headers of the answer": Fault("down", 40, b"HTTP/1.1 204"),
     "the question for the verdict": Fault("up", 20, b"GET /v1/parcels/"),

@@ -16,7 +16,7 @@ from support.fault_proxy import Fault, FaultProxy
 from appliance.config import Uplink
 from appliance.errors import LinkError
 from appliance.link.tunnel import find_way
-from appliance.store_forward.transport import Body, HubClient
+from appliance.store_forward.transport import Body, HubClient, Pacer
 from appliance.upload.client import State, Upload
 from appliance.upload.headers import parcel_metadata
 
@@ -68,7 +68,7 @@ async def send(line: FaultProxy, file: Path, upload: Upload, *, stop_after: int 
                 if request.offset is None:
                     answer, _ = await hub.ask(request, seconds=3.0)
                 else:
-                    body = Body(opened, request.offset, upload.length, chunk=4096, on_end=lambda: None)
+                    body = Body(opened, request.offset, upload.length, pacer=Pacer(tunnel=False), on_end=lambda: None)
                     streaming = asyncio.create_task(hub.stream(request, body))
                     while stop_after is not None and body.sent < stop_after and not streaming.done():
                         await asyncio.sleep(0)

@@ -1,18 +1,45 @@
 -- What `forward` reads from and writes to the queue. Changes of state go through queue.move_instances and move_parcel.
 
 -- name: candidates
--- The first :limit parcels in turn that are not wholly at the hub, but those of :excluded (JSON array). Two indexes
--- give the order, so that a million waiting instances cost nothing.
-SELECT parcel.id, parcel.study_id, study.priority, study.first_received_at, parcel.digest, parcel.bytes, parcel.file,
-    parcel.state, parcel.upload_url, parcel.hub_offset, parcel.refusals
+-- The first :limit parcels in turn of one :priority that may go, but those of :excluded (JSON array). Two indexes give
+-- the order, so that a million waiting instances cost nothing. The braces take candidate_columns.
+SELECT {columns}
 FROM study INDEXED BY study_to_send
-CROSS JOIN parcel INDEXED BY parcel_to_send ON parcel.study_id = study.id AND parcel.state IN ('built', 'open')
-WHERE study.to_send > 0 AND parcel.id NOT IN (SELECT value FROM json_each(:excluded))
-ORDER BY study.priority, study.first_received_at, study.id, parcel.id
+CROSS JOIN parcel INDEXED BY parcel_may_go ON parcel.study_id = study.id AND parcel.state IN ('built', 'open')
+    AND parcel.held_at IS NULL
+WHERE study.to_send > 0 AND study.priority = :priority AND parcel.id NOT IN (SELECT value FROM json_each(:excluded))
+ORDER BY study.first_received_at, study.id, parcel.id
 LIMIT :limit
 
--- name: priority_of_parcel
-SELECT study.priority FROM parcel JOIN study ON study.id = parcel.study_id WHERE parcel.id = :id
+-- name: candidates_to_show
+-- The first :limit parcels with a preview that the hub lacks, the study that came first before others.
+SELECT {columns}
+FROM parcel INDEXED BY parcel_may_show JOIN study ON study.id = parcel.study_id
+WHERE parcel.state IN ('built', 'open') AND parcel.held_at IS NULL AND parcel.hub_offset < parcel.preview_bytes
+    AND parcel.id NOT IN (SELECT value FROM json_each(:excluded))
+ORDER BY parcel.study_id, parcel.id
+LIMIT :limit
+
+-- name: candidates_wished
+-- The first :limit parcels that the hub wants sooner than their turn.
+SELECT {columns}
+FROM parcel INDEXED BY parcel_wished JOIN study ON study.id = parcel.study_id
+WHERE parcel.state IN ('built', 'open') AND parcel.held_at IS NULL AND parcel.rank < 0 AND parcel.rank <> 0
+    AND parcel.id NOT IN (SELECT value FROM json_each(:excluded))
+ORDER BY parcel.rank, parcel.id
+LIMIT :limit
+
+-- name: candidate_columns
+parcel.id, parcel.study_id, study.priority, study.first_received_at, parcel.digest, parcel.bytes, parcel.file,
+    parcel.state, parcel.upload_url, parcel.hub_offset, parcel.refusals, parcel.rank, parcel.held_at,
+    parcel.preview_bytes
+
+-- name: candidate
+SELECT {columns} FROM parcel JOIN study ON study.id = parcel.study_id WHERE parcel.id = :id
+
+-- name: open_parcels
+-- How many uploads the hub keeps for us.
+SELECT count(*) FROM parcel INDEXED BY parcel_open WHERE state = 'open'
 
 -- name: opened
 -- The hub has an upload for it.
@@ -38,7 +65,7 @@ WHERE id = :id
 
 -- name: to_verify
 -- The next :limit parcels after :after that wait for the hub's verdict, but those of :excluded (JSON array).
-SELECT id, study_id, digest, bytes, file, upload_url, hub_offset, refusals FROM parcel
+SELECT id, study_id, digest, bytes, file, upload_url, hub_offset, refusals, preview_bytes FROM parcel
 WHERE state = 'uploaded' AND id > :after AND id NOT IN (SELECT value FROM json_each(:excluded))
 ORDER BY id LIMIT :limit
 

@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.link.pace import BURST_SECONDS, Pace, on_uplink, piece_bytes, unsent_bytes, weight
+from appliance.link.pace import (
+    BURST_SECONDS,
+    Pace,
+    RoundTrip,
+    on_uplink,
+    piece_bytes,
+    unsent_bytes,
+    weight,
+    window_bytes,
+)
 
 RATES = st.floats(2000, 10_000_000)
 
@@ -53,11 +62,11 @@ def test_a_full_segment_in_the_tunnel_weighs_what_wireguard_sends() -> None:
 
 
 @pytest.mark.parametrize("cap", [2_000.0, 8_000.0, 48_000.0, 1_250_000.0, 10**9])
-def test_under_a_cap_a_piece_with_its_frame_is_whole_segments(cap: float) -> None:
-    piece = piece_bytes(0, cap, 1368)
-    assert (piece + 8) % 1368 == 0
+def test_a_piece_with_its_frame_is_whole_segments(cap: float) -> None:
+    piece = piece_bytes(cap, None, 1368)
+    assert piece == piece_bytes(0, cap, 1368)
+    assert (piece + len(f"{piece:x}\r\n\r\n")) % 1368 == 0
     assert 0 < piece <= 65_536
-    assert f"{piece:x}\r\n\r\n".__len__() <= 8
 
 
 @pytest.mark.parametrize(("rate", "cap", "expected"), [(0, None, 2048), (8_000, None, 2048), (48_000, None, 12_000)])
@@ -65,3 +74,28 @@ def test_no_more_waits_in_the_kernel_than_a_quarter_of_a_second(rate: float, cap
     assert unsent_bytes(rate, cap) == expected
     assert unsent_bytes(10**9, None) == 262_144
     assert unsent_bytes(10**9, 48_000) == 12_000
+
+
+def test_the_first_window_is_that_of_tcp_and_later_ones_follow_the_line() -> None:
+    assert window_bytes(0, RoundTrip(), 1368) == 13_680
+    idle, full = RoundTrip(0.8, 0.81), RoundTrip(0.8, 1.05)
+    assert window_bytes(8_000, idle, 1368) == 8_000 * 1.6 + 2_000 + 1368, "no queue is seen: the line may carry more"
+    assert window_bytes(8_000, full, 1368) == 8_000 * 0.8 + 2_000 + 1368
+
+
+@pytest.mark.parametrize("shortest", [0.0, 0.001, 0.05, 0.3, 0.715, 2.0])
+@pytest.mark.parametrize("line", [8_000.0, 48_000.0, 1_250_000.0])
+def test_from_the_first_window_a_line_is_full_in_twelve_round_trips_and_its_queue_stays_short(
+    line: float, shortest: float
+) -> None:
+    window, trips = window_bytes(0, RoundTrip(), 1368), 0
+    while window < line * shortest + 1368 and trips < 100:
+        late = max(shortest, window / line)
+        window = window_bytes(min(line, window / max(late, 1e-3)), RoundTrip(shortest, late), 1368)
+        trips += 1
+    assert trips <= 12
+    for _ in range(5):
+        late = max(shortest, window / line)
+        window = window_bytes(line, RoundTrip(shortest, late), 1368)
+    queue = min(window_bytes(line, RoundTrip(shortest, shortest + 1.0), 1368), window) - line * shortest
+    assert queue / line <= 0.25 + 1368 / line

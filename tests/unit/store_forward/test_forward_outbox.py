@@ -10,16 +10,20 @@ from pathlib import Path
 import pytest
 from support import rows
 
+from appliance.config import Storage, UnitConfig
+from appliance.link.pace import Weight
 from appliance.model.priority import Priority
 from appliance.model.states import IllegalTransitionError
+from appliance.named_sql import NamedSql
 from appliance.store_forward.database import open_database, transaction
-from appliance.store_forward.outbox import LinkRow, Outbox, Parcel, Progress
+from appliance.store_forward.outbox import OPEN_MAX, LinkRow, Outbox, Parcel, Progress
+from appliance.store_forward.schedule import Lane
 from appliance.store_forward.verdicts import Held, Settlement, Step
 
 
 @pytest.fixture
 def outbox(tmp_path: Path) -> Iterator[Outbox]:
-    made = Outbox(tmp_path)
+    made = Outbox(UnitConfig(storage=Storage(data=str(tmp_path))))
     yield made
     made.close()
 
@@ -69,8 +73,10 @@ def test_parcels_come_by_priority_now_then_by_the_age_of_their_study(
     top = add_parcel(database, urgent)
     assert [c.parcel for c, _ in outbox.candidates((), 10)] == [top, first, second, late]
     database.execute("UPDATE study SET priority = 0 WHERE id = ?", (young,))
-    assert [c.parcel for c, _ in outbox.candidates((first,), 2)] == [late, top]
-    assert outbox.priority(late) is Priority.STAT
+    assert [c.parcel for c, _ in outbox.candidates((first,), 1)] == [late, top, second]
+    now = outbox.candidate(late, 0)
+    assert now is not None
+    assert now.priority is Priority.STAT
 
 
 def test_a_study_counts_what_is_still_to_send(database: sqlite3.Connection, outbox: Outbox) -> None:
@@ -171,7 +177,7 @@ def test_progress_is_between_what_the_hub_said_and_the_end(database: sqlite3.Con
     outbox.opened(parcel, "/v1/uploads/7", 400, 10)
     link = LinkRow(up=True, since=1)
     for said, shown in ((100, 400), (700, 700), (5000, 1000)):
-        outbox.report([Progress(parcel=parcel, progress=said, sent=10)], link, "sending", 30)
+        outbox.report([Progress(parcel=parcel, progress=said, sent=10)], link, Weight(), "sending", 30)
         assert database.execute("SELECT progress FROM parcel").fetchone()[0] == shown
     assert database.execute("SELECT sent_bytes FROM parcel").fetchone()[0] == 30
     assert outbox.link() == link
@@ -185,20 +191,75 @@ def test_verdicts_are_asked_for_in_rounds(database: sqlite3.Connection, outbox: 
     assert [p.id for p in outbox.to_verify(0, (), 2)] == waiting[:2]
 
 
-def test_the_turn_comes_from_indexes_however_long_the_queue_is(database: sqlite3.Connection, outbox: Outbox) -> None:
+def test_what_the_uplink_carried_is_added_up_by_the_month(database: sqlite3.Connection, outbox: Outbox) -> None:
+    link = LinkRow(up=True, since=1)
+    for now in (1_767_225_599_999, 1_767_225_600_000, 1_767_225_600_001):  # the last millisecond of 2025, and the next
+        outbox.report([], link, Weight(1000, 400), None, now)
+    found = database.execute("SELECT uplink, month, bytes, stat_bytes FROM uplink_usage ORDER BY month").fetchall()
+    assert [tuple(row) for row in found] == [("", "2025-12", 1000, 400), ("", "2026-01", 2000, 800)]
+    assert [c.bytes for c in outbox.use(1_767_225_600_002).carried] == [2000]
+
+
+def test_what_the_hub_has_enough_of_stays_here(database: sqlite3.Connection, outbox: Outbox) -> None:
+    study = rows.add_study(database)
+    goes, stays = (add_parcel(database, study, 1, **values) for values in ({}, {"held_at": 5}))
+    assert [c.parcel for c, _ in outbox.candidates((), 10)] == [goes]
+    assert outbox.candidate(stays, 0) is None
+    assert outbox.candidate(999, 0) is None
+
+
+def test_a_preview_and_a_wish_are_found_behind_any_number_of_others(
+    database: sqlite3.Connection, outbox: Outbox
+) -> None:
+    first = rows.add_study(database, first_received_at=1)
+    plain = [add_parcel(database, first, 1) for _ in range(5)]
+    last = rows.add_study(database, first_received_at=9)
+    ordinary = add_parcel(database, last, 1)
+    shows = add_parcel(database, last, 1, preview_bytes=100)
+    wished = add_parcel(database, last, 1, rank=-2)
+    late = add_parcel(database, last, 1, rank=3)
+    found = {c.parcel: c for c, _ in outbox.candidates((), 2)}
+    assert found.keys() == {*plain[:2], shows, wished}
+    assert ordinary not in found
+    assert late not in found
+    assert found[shows].lane is Lane.PREVIEW
+    assert found[wished].rank == -2
+    seen = outbox.candidate(shows, 100)
+    assert seen is not None
+    assert seen.lane is Lane.REST
+
+
+def test_a_preview_alone_opens_no_upload_when_many_are_open(database: sqlite3.Connection, outbox: Outbox) -> None:
+    study = rows.add_study(database)
+    opened = [add_parcel(database, study, 1, preview_bytes=100) for _ in range(OPEN_MAX)]
+    another = add_parcel(database, study, 1, preview_bytes=100)
+    for parcel in opened[1:]:
+        outbox.opened(parcel, f"/v1/uploads/{parcel}", 10, 1)
+    lanes = {c.parcel: c.lane for c, _ in outbox.candidates((), 50)}
+    assert set(lanes.values()) == {Lane.PREVIEW}
+    outbox.opened(opened[0], "/v1/uploads/1", 10, 1)
+    lanes = {c.parcel: c.lane for c, _ in outbox.candidates((), 50)}
+    assert lanes[another] is Lane.REST
+    assert lanes[opened[0]] is Lane.PREVIEW
+
+
+@pytest.mark.parametrize("query", ["candidates", "candidates_to_show", "candidates_wished"])
+def test_the_turn_comes_from_indexes(database: sqlite3.Connection, outbox: Outbox, query: str) -> None:
+    sql = NamedSql("appliance.store_forward.sql", "forward.sql")
+    text = sql[query].replace("{columns}", sql["candidate_columns"])
+    values = {"excluded": "[]", "limit": 16, "priority": 2}
+    steps = [row["detail"] for row in database.execute("EXPLAIN QUERY PLAN " + text, values)]
+    assert not [step for step in steps if "TEMP B-TREE" in step], steps
+    assert not [step for step in steps if "SCAN study" in step], steps
+
+
+def test_the_turn_is_found_at_once_however_long_the_queue_is(database: sqlite3.Connection, outbox: Outbox) -> None:
     with transaction(database):
         for number in range(2000):
             study = rows.add_study(database, priority=2 + number % 2, first_received_at=number)
             for _ in range(5):
-                rows.add_parcel(database, study)
+                rows.add_parcel(database, study, preview_bytes=100 * (number % 2))
     started = time.perf_counter()
     found = outbox.candidates(range(40), 16)
     assert time.perf_counter() - started < 0.05
-    assert len(found) == 16
-    query = (Path(__file__).parents[3] / "appliance/store_forward/sql/forward.sql").read_text("utf-8")
-    query = query.partition("-- name: candidates")[2].partition("-- name:")[0]
-    plan = database.execute("EXPLAIN QUERY PLAN " + query, {"excluded": "[]", "limit": 16}).fetchall()
-    steps = [row["detail"] for row in plan]
-    assert not [step for step in steps if "TEMP B-TREE" in step], steps
-    assert any("study_to_send" in step for step in steps)
-    assert any("parcel_to_send" in step for step in steps)
+    assert len(found) >= 2 * 16

@@ -29,3 +29,4 @@ CREATE INDEX parcel_may_go ON parcel (study_id, id) WHERE state IN ('built', 'op
 CREATE INDEX parcel_may_show ON parcel (study_id, id)
     WHERE state IN ('built', 'open') AND held_at IS NULL AND hub_offset < preview_bytes;
 CREATE INDEX parcel_wished ON parcel (rank, id) WHERE state IN ('built', 'open') AND held_at IS NULL AND rank <> 0;
+CREATE INDEX parcel_open ON parcel (id) WHERE state = 'open';
