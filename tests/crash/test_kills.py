@@ -16,6 +16,7 @@ KILLS = plan(300, seed=1, names=("kills",))
 def test_everything_is_delivered_once_whatever_is_killed(run: Run, tmp_path: Path) -> None:
     summary = run.do(tmp_path)
 
+    assert summary.problems == []
     assert summary.cuts == run.rounds
     assert set(summary.prevented) == set(VICTIMS)
     assert summary.acknowledged > 0

@@ -20,6 +20,7 @@ WAYS_TO_LOSE = ("no file fsync", "no directory fsync", "synchronous NORMAL", "sy
 def test_what_was_acknowledged_survives_a_power_cut_at_any_call(run: Run, tmp_path: Path) -> None:
     summary = run.do(tmp_path)
 
+    assert summary.problems == []
     assert summary.cuts == run.rounds
     assert summary.acknowledged > 0
 
