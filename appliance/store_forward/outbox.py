@@ -13,22 +13,22 @@ from typing import Any, Final
 
 import msgspec
 
-from appliance.errors import ParcelError
-from appliance.model.priority import Priority
 from appliance.config import UnitConfig
-from appliance.model.retry import CONTENT_FAULTS_MAX
+from appliance.errors import ParcelError
 from appliance.link.pace import Weight
+from appliance.model.priority import Priority
+from appliance.model.retry import CONTENT_FAULTS_MAX
 from appliance.model.states import InstanceEvent, ParcelEvent
 from appliance.named_sql import NamedSql
 from appliance.store_forward.database import open_database, transaction
+from appliance.store_forward.link_use import LinkUse, add_usage, read_use, rules_in
 from appliance.store_forward.queue import beat, move_instances, move_parcel, record_event
 from appliance.store_forward.schedule import Candidate, Lane, lane_of
-from appliance.store_forward.link_use import LinkUse, add_usage, read_use, rules_in
 from appliance.store_forward.verdicts import Held, Ours, Settlement, Step
 
-_SQL = NamedSql("appliance.store_forward.sql", "forward.sql")
-
 OPEN_MAX: Final = 32  # uploads open at the hub at once; it allows a site twice as many
+
+_SQL = NamedSql("appliance.store_forward.sql", "forward.sql")
 
 
 class Parcel(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,10 +42,10 @@ class Parcel(msgspec.Struct, frozen=True, kw_only=True):
     target: str  # its upload at the hub; empty: none yet
     offset: int = 0  # what the hub said last
     refusals: int = 0
+    preview_bytes: int = 0
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
-    preview_bytes: int = 0
     """How far a parcel is, for people, and the bytes put on the wire since this was last said."""
 
     parcel: int
@@ -145,6 +145,8 @@ class Outbox:
     def report(self, progress: Sequence[Progress], link: LinkRow, weight: Weight, status: str | None, now: int) -> None:
         """What people see meanwhile, and what the uplink carried; a sign of life when `status` is given."""
         with transaction(self._db):
+            if weight.bytes:
+                add_usage(self._db, self._config, weight, now)
             for item in progress:
                 self._run("progress", id=item.parcel, progress=item.progress, sent=item.sent)
             self._run("set_link", **msgspec.structs.asdict(link))
@@ -152,8 +154,6 @@ class Outbox:
                 beat(self._db, "forward", now, status)
 
     # Verdicts
-            if weight.bytes:
-                add_usage(self._db, self._config, weight, now)
 
     def settle(self, parcel: Parcel, settlement: Settlement, now: int) -> int:
         """Makes the settlement of a verdict durable. Returns how many instances were given to a person."""
@@ -248,6 +248,7 @@ class Outbox:
             target=row["upload_url"],
             offset=row["hub_offset"],
             refusals=row["refusals"],
+            preview_bytes=row["preview_bytes"],
         )
 
 
@@ -259,7 +260,6 @@ def _candidate(row: sqlite3.Row, *, offset: int | None = None, may_open: bool = 
         study=row["study_id"],
         priority=Priority(row["priority"]),
         first_received_at=row["first_received_at"],
-    )
-            preview_bytes=row["preview_bytes"],
         lane=lane if may_open or row["state"] == "open" else Lane.REST,
         rank=row["rank"],
+    )
