@@ -15,7 +15,6 @@ from typing import Final, TypeVar
 from appliance.errors import ApplianceError, DatabaseError
 from appliance.logs import get_logger
 from appliance.store_forward.database import FILE_NAME, open_database, transaction
-from appliance.store_forward.journal import database_error
 
 PAUSE_SECONDS: Final = 1.0  # between two tries
 WAITING: Final = "waiting for the disk"  # what a process says of itself meanwhile
@@ -97,7 +96,7 @@ def insist(what: Callable[[], _T], stop: threading.Event) -> _T | None:
             cause = error.__cause__
             if not isinstance(cause, sqlite3.Error) or not may_pass(cause):
                 raise
-            wait.begin(database_error(cause))
+            wait.begin(error)
             stop.wait(PAUSE_SECONDS)
         else:
             wait.end()
