@@ -239,6 +239,7 @@ def completion(shell: str) -> None:
 
 def main() -> None:
     """Entry point of the console script."""
+    logs.guard()
     cli(prog_name="appliance")
 
 

@@ -67,6 +67,12 @@ class Ready(_Message, frozen=True, kw_only=True, tag=True):
     landlock: int
 
 
+class Unwalled(_Message, frozen=True, kw_only=True, tag=True):
+    """From the worker, in place of Ready: its walls can't be put up. It has met no foreign byte yet."""
+
+    reason: str
+
+
 class Ask(_Message, frozen=True, kw_only=True, tag=True):
     """From the worker: it is about to begin the instance of this index; the pool grants it an Item."""
 
@@ -81,13 +87,16 @@ class Done(_Message, frozen=True, kw_only=True, tag=True):
 
 
 class Failed(_Message, frozen=True, kw_only=True, tag=True):
-    """From the worker: the job can't be done; `fault` is a word of `Fault`."""
+    """From the worker: the job can't be done. `fault` is a word of `drive.FAULTS`; `kind` names the error (`EPERM`,
+    `ValueError`), `place` is where in our code it was (`zstd.py:49`).
+    """
 
     fault: str
-    reason: str
+    kind: str = ""
+    place: str = ""
 
 
-Message: TypeAlias = Start | Started | Reap | Reaped | Job | Item | NoMore | Ready | Ask | Done | Failed
+Message: TypeAlias = Start | Started | Reap | Reaped | Job | Item | NoMore | Ready | Unwalled | Ask | Done | Failed
 _DECODER: Final = msgspec.msgpack.Decoder(Message)
 
 

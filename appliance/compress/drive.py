@@ -5,15 +5,20 @@ What a worker says is not believed: digests are computed here, of the bytes that
 
 from __future__ import annotations
 
+import builtins
+import errno
 import fcntl
 import hashlib
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
+from functools import cache
+from pathlib import Path
 from typing import BinaryIO, Final, Protocol, TypeVar
 
 import msgspec
 
+import appliance
 from appliance.compress.channel import Ask, Done, Failed, Item, Job, Message, NoMore, pack_value
 from appliance.compress.faults import WorkerLostError
 from appliance.compress.parcel import INSTANCES_MAX
@@ -28,15 +33,47 @@ from appliance.compress.write import PackItem, PackRequest, PackResult
 _PIPE_BYTES: Final = 1 << 20
 _FILE_SLACK: Final = 64 << 20
 _RECIPE_MAX: Final = 8 << 20
+_LINE_DIGITS: Final = 4
+_KINDS: Final = frozenset(errno.errorcode.values()) | {
+    name for name, kind in vars(builtins).items() if isinstance(kind, type) and issubclass(kind, BaseException)
+}
 _Value = TypeVar("_Value")
 
 
+# Why a worker may say that it can't do a job.
+FAULTS: Final = {
+    "source": "a file is not as its row says",
+    "too large": "it claims to hold more than is accepted",
+    "format": "it breaks the format of parcels",
+    "codec": "a codec can't do it",
+    "memory": "out of memory",
+    "disk": "the disk is full",
+    "internal": "something that was not foreseen",
+}
+
+
 class JobFailedError(Exception):
-    """The worker said that it can't do the job; `fault` is its word for why."""
+    """The worker said that it can't do the job; `fault` is its word for why.
+
+    What it read may have taken it over, and this reaches logs: of its words only those are used that are known here.
+    """
 
     def __init__(self, failed: Failed) -> None:
-        super().__init__(failed.reason)
-        self.fault = failed.fault
+        self.fault = failed.fault if failed.fault in FAULTS else "internal"
+        known = [failed.kind] if failed.kind in _KINDS else []
+        known += [failed.place] if _is_place(failed.place) else []
+        super().__init__(FAULTS[self.fault] + (f" ({' at '.join(known)})" if known else ""))
+
+
+def _is_place(text: str) -> bool:
+    """Whether it may be a line of our code."""
+    name, _, line = text.partition(":")
+    return name in _modules() and len(line) <= _LINE_DIGITS and line.isascii() and line.isdigit()
+
+
+@cache
+def _modules() -> frozenset[str]:
+    return frozenset(path.name for path in Path(appliance.__file__).parent.rglob("*.py"))
 
 
 class PackDrive:
@@ -74,7 +111,8 @@ class PackDrive:
         try:
             file = source.path.open("rb")
         except OSError as error:
-            raise JobFailedError(Failed(fault="source", reason=error.strerror or "can't be opened")) from error
+            kind = errno.errorcode.get(error.errno or 0, "")
+            raise JobFailedError(Failed(fault="source", kind=kind)) from error
         with file:
             self._worker.send(Item(arguments=pack_value(_item(source))), (file.fileno(),))
         return deadline

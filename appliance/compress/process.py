@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from appliance.compress import sandbox
-from appliance.compress.channel import Channel, Failed, Message, Ready
+from appliance.compress.channel import Channel, Message, Ready, Unwalled
 from appliance.compress.faults import WorkerLostError
 from appliance.errors import SandboxError
 
@@ -101,7 +101,7 @@ class WorkerProcess:
             raise SandboxError(f"A worker process did not start: {error}") from None
         if not isinstance(message, Ready):
             self.end()
-            raise SandboxError(message.reason if isinstance(message, Failed) else None)
+            raise SandboxError(message.reason if isinstance(message, Unwalled) else None)
         return message.landlock
 
     def _lost(self) -> WorkerLostError:

@@ -17,12 +17,25 @@ from contextlib import suppress
 from typing import Final, cast
 
 from appliance.compress import sandbox
-from appliance.compress.channel import Channel, Done, Failed, Job, Ready, Reap, Reaped, Start, Started, pack_value
+from appliance.compress.channel import (
+    Channel,
+    Done,
+    Failed,
+    Job,
+    Ready,
+    Reap,
+    Reaped,
+    Start,
+    Started,
+    Unwalled,
+    pack_value,
+)
 from appliance.compress.codecs.base import CodecError
 from appliance.compress.faults import ParcelTooLargeError
 from appliance.compress.session import JobModule, PoolGoneError, Session
 from appliance.compress.write import SourceFileError
 from appliance.errors import ApplianceError, ParcelError
+from appliance.mistakes import where
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
@@ -61,7 +74,7 @@ def work(module: JobModule, channel: Channel, memory_bytes: int, parent: int) ->
     try:
         landlock = sandbox.enter(memory_bytes, parent)
     except ApplianceError as error:
-        channel.send(Failed(fault="sandbox", reason=error.message))
+        channel.send(Unwalled(reason=error.message))
         return 2
     channel.send(Ready(landlock=landlock))
     with suppress(PoolGoneError, ConnectionError):
@@ -87,18 +100,19 @@ _FAULTS: Final[tuple[tuple[type[Exception], str], ...]] = (
     (ParcelTooLargeError, "too large"),
     (ParcelError, "format"),
     (CodecError, "codec"),
-    (MemoryError, "codec"),
+    (MemoryError, "memory"),
 )
 
 
 def _failed(error: Exception) -> Failed:
-    """What the pool is told: our own sentences, and never a text that a library made of a data set."""
+    """What the pool is told: words of our own, and the place in our code; never a text that a library made of a data
+    set.
+    """
     if isinstance(error, OSError):
-        return Failed(fault="disk" if error.errno in _FULL else "internal", reason=error.strerror or "")
+        fault = "disk" if error.errno in _FULL else "internal"
+        return Failed(fault=fault, kind=errno.errorcode.get(error.errno or 0, ""), place=where(error))
     fault = next((word for kind, word in _FAULTS if isinstance(error, kind)), "internal")
-    if isinstance(error, MemoryError):
-        return Failed(fault=fault, reason="out of memory")
-    return Failed(fault=fault, reason=type(error).__name__ if fault == "internal" else str(error))
+    return Failed(fault=fault, kind=type(error).__name__, place=where(error))
 
 
 if __name__ == "__main__":

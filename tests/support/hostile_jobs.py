@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+from support import canary
 
 from appliance.compress import jobs, read, write
-from appliance.compress.channel import Ask, Done, pack_value
+from appliance.compress.channel import Ask, Done, Failed, pack_value
 from appliance.compress.codecs import decode_block, encode_block
 from appliance.compress.codecs.base import Codec
 from appliance.compress.codecs.store import Store
@@ -139,6 +140,11 @@ def _skip(_target: str) -> None:
     _say(msgspec.msgpack.encode(Ask(index=9, facts=pack_value(None))))
 
 
+def _slander(_target: str) -> None:
+    """Says why it can't go on, in words of what it read."""
+    _say(msgspec.msgpack.encode(Failed(fault=canary.NAME, kind=canary.PATIENT_ID, place=f"{canary.NAME}.py:1")))
+
+
 def _lie(_target: str) -> None:
     """Does nothing; `_harmful_encode` then gives other bytes away."""
 
@@ -169,6 +175,7 @@ HARMS: Final[dict[str, Callable[[str], None]]] = {
     "babble": _babble,
     "forge": _forge,
     "skip": _skip,
+    "slander": _slander,
 }
 _DELAYS: Final[dict[str, Callable[[str], None]]] = {"doze": _doze}  # no harm by itself
 
