@@ -83,7 +83,8 @@ def _resized(shown: Samples, count: int, axis: int) -> Samples:
     before = np.floor(at).astype(np.int64)
     share = (at - before).reshape([-1 if each == axis else 1 for each in range(shown.ndim)])
     after = np.minimum(before + 1, there - 1)
-    return shown.take(before, axis) * (1 - share) + shown.take(after, axis) * share
+    resized: Samples = shown.take(before, axis) * (1 - share) + shown.take(after, axis) * share
+    return resized
 
 
 _GLYPHS: Final = {

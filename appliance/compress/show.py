@@ -75,10 +75,10 @@ def show_previews(
     sent = 0
     for entry, prefix in _with_prefixes(parcel):
         for block in _blocks(parcel, entry):
-            front = parcel.blocks.front(block)
-            room -= len(front)
+            room -= parcel.manifest.early[block]
             if room < 0 or sent == PREVIEWS_MAX:
                 return ShowResult(after=block, complete=False)
+            front = parcel.blocks.front(block)
             if block >= request.after and 0 < len(front) <= _SMALL_MAX:
                 sent += _sent(session, sink, parcel, entry, prefix, block, front)
     return ShowResult(after=len(parcel.manifest.packed), complete=True)

@@ -48,7 +48,7 @@ async def on_parcel(request: web.Request) -> web.StreamResponse:
     """The verdict; with `wait`, not before the check is done or the time is over."""
     parts, site = request.app[PARTS], request[CREDENTIAL].site
     digest = bytes.fromhex(request.match_info["digest"])
-    until = asyncio.get_running_loop().time() + _wait_of(request)
+    until = asyncio.get_running_loop().time() + wait_of(request)
     with parts.slots.take(site):
         while True:
             rung = parts.decided.listen()
@@ -62,7 +62,8 @@ async def on_parcel(request: web.Request) -> web.StreamResponse:
                 rung.cancel()
 
 
-def _wait_of(request: web.Request) -> float:
+def wait_of(request: web.Request) -> float:
+    """Seconds that the request wants its answer to be held at most. Raises TusError 400."""
     text = request.query.get("wait", "0")
     if not re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,6})?", text, re.ASCII):
         raise TusError(400, "wait is not a number of seconds")

@@ -15,6 +15,7 @@ from appliance.hub.index import parcels
 from appliance.hub.index.parcels import Parcel
 from appliance.hub.ingest import ANY_LENGTH, Ingest
 from appliance.hub.parts import Parts
+from appliance.hub.previewing import Previewing
 from appliance.hub.store import Store
 from appliance.hub.turns import Turns, Waiting
 from appliance.logs import get_logger
@@ -42,6 +43,10 @@ class Checking:
         self._busy: set[int] = set()
         self._paused: dict[int, tuple[float, float]] = {}  # parcel → when to try again, the pause before that
         self._lacks_room = False  # nothing can be checked but for want of room on the disk
+
+    def previewing(self) -> Previewing:
+        """What draws previews, with the same workers and headers."""
+        return Previewing(self._parts, self._pool, self._ingest.dictionary)
 
     async def run(self) -> None:
         """Works until cancelled. What waited when the hub last ended is found by the first query."""

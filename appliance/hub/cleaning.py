@@ -1,9 +1,12 @@
-"""Takes away what is no longer owed to anybody: expired uploads, and refused parcels that were kept for a look."""
+"""Takes away what is no longer owed to anybody: expired uploads, refused parcels that were kept for a look, and
+previews of what is here, or will never be.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -24,8 +27,8 @@ log = get_logger()
 class Cleaning:
     """The hub's periodic task."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+    def __init__(self, parts: Parts, clean_previews: Callable[[int], None] = lambda _: None) -> None:
+        self._parts, self._clean_previews = parts, clean_previews
         self._uploads = parts.config.data / "uploads"
         self._refused = parts.config.data / "refused"
         self._started = now_ms()
@@ -45,6 +48,7 @@ class Cleaning:
             try:
                 await self.clean(self._parts.uptime.milliseconds())
                 await self._parts.blocking(self.clean_refused, self._now())
+                await self._parts.blocking(self._clean_previews, self._now())
                 await self._parts.blocking(self._parts.uptime.save)
             except (ApplianceError, OSError) as error:  # the disk or the index: both mend, or are seen elsewhere
                 log.error("cleaning failed", exception=type(error).__name__)

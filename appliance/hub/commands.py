@@ -21,11 +21,12 @@ from appliance.hub import export as exporting
 from appliance.hub import verifying
 from appliance.hub.archive import Retriever
 from appliance.hub.audit import note
-from appliance.hub.index import studies
+from appliance.hub.early_commands import preview, wish
+from appliance.hub.index import expected, studies, wishes
 from appliance.hub.index.database import Index
 from appliance.hub.site_commands import site
 from appliance.hub.store import DirectoryStore
-from appliance.hub.words import study_lines, study_table
+from appliance.hub.words import study_lines, study_table, wish_lines
 
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object; docs/reference/cli.md.")
 _LIST_MAX: Final = 10_000
@@ -40,6 +41,8 @@ def hub(ctx: click.Context) -> None:
 
 
 hub.add_command(site)
+hub.add_command(preview)
+hub.add_command(wish)
 
 
 @hub.command()
@@ -71,9 +74,9 @@ def _index(config_path: Path) -> Iterator[tuple[HubConfig, Index]]:
 @_as_json
 @click.pass_obj
 def list_(config_path: Path, site_id: str | None, limit: int, as_json: bool) -> None:
-    """List studies, the newest first."""
+    """List studies, the newest first; also those that are on their way."""
     with _index(config_path) as (_, index), index.write() as connection:
-        found = studies.newest(connection, site_id, limit)
+        found = expected.newest(connection, site_id, limit)
         note(connection, "list", detail=f"{len(found)} studies")
     if as_json:
         _print_json({"studies": found})
@@ -88,15 +91,15 @@ def list_(config_path: Path, site_id: str | None, limit: int, as_json: bool) -> 
 @_as_json
 @click.pass_obj
 def show(config_path: Path, study_uid: str, as_json: bool) -> None:
-    """Show one study: its series, and whether anything in it needs a look."""
+    """Show one study: its series, what is on its way, and whether anything in it needs a look."""
     with _index(config_path) as (_, index), index.write() as connection:
-        study_id, facts = studies.find(connection, study_uid)
-        series = studies.series_of(connection, study_id)
-        note(connection, "show", study_id)
+        seen = expected.find(connection, study_uid)
+        wished = wishes.of_study(connection, study_uid)
+        note(connection, "show", seen.study_id, "" if seen.study_id else study_uid)
     if as_json:
-        _print_json({"study": facts, "series": series})
+        _print_json({"study": seen.facts, "series": seen.series, "wishes": wished})
         return
-    for line in study_lines(facts, series, clock.now_ms()):
+    for line in (*study_lines(seen.facts, seen.series, clock.now_ms()), *wish_lines(wished, clock.now_ms())):
         click.echo(line)
 
 

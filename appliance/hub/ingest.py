@@ -113,7 +113,7 @@ class Ingest:
         try:
             return self._pool.unpack(
                 path,
-                lambda digest: self._dictionary(parcel.site_id, digest),
+                lambda digest: self.dictionary(parcel.site_id, digest),
                 staging,
                 restored_bytes_max=min(room, _RESTORED_MAX),
             )
@@ -124,7 +124,8 @@ class Ingest:
         except ParcelError as error:
             raise RefusedError(refusal_of(error), error.message) from error
 
-    def _dictionary(self, site_id: str, digest: bytes) -> bytes | None:
+    def dictionary(self, site_id: str, digest: bytes) -> bytes | None:
+        """The header that this site may name so; None when the hub does not have it."""
         with self._index.read() as connection:
             key = instances.find_dictionary(connection, site_id, digest)
         if key is None:

@@ -76,6 +76,8 @@ class Parts:
         self.slots = Slots(config.limits.requests_max)
         self.to_check = Bell()  # a parcel became whole
         self.decided = Bell()  # a parcel got its verdict
+        self.arrived = Bell()  # bytes of some upload became durable
+        self.wished = Bell()  # somebody wished something of a site
         self.stopping = False
         self.limits = tus.Limits(
             parcel_bytes_max=config.limits.parcel_bytes_max,

@@ -16,7 +16,7 @@ from aiohttp import web
 
 from appliance.config import HubConfig
 from appliance.errors import ConfigError, DatabaseError, ListenError
-from appliance.hub import answers, uploads
+from appliance.hub import answers, notices, previewing, uploads
 from appliance.hub.access import answer_errors, require_site
 from appliance.hub.checking import Checking
 from appliance.hub.cleaning import Cleaning
@@ -28,7 +28,7 @@ from appliance.hub.store import DirectoryStore, sync_directory
 from appliance.logs import configure, get_logger
 from appliance.systemd import notify
 
-DIRECTORIES: Final = ("uploads", "refused", "staging", "archive")
+DIRECTORIES: Final = ("uploads", "refused", "staging", "archive", previewing.DIRECTORY)
 _HEAD_BYTES: Final = 8190  # of a request line, and of one header
 _HEADERS_MAX: Final = 64
 _LINGER_SECONDS: Final = 2.0  # how long the rest of a refused body is read, so that the answer gets through
@@ -72,7 +72,7 @@ def make_app(parts: Parts) -> web.Application:
     """The HTTP face of a hub."""
     app = web.Application(middlewares=[answer_errors, require_site])
     app[PARTS] = parts
-    app.add_routes([*uploads.routes(), *answers.routes()])
+    app.add_routes([*uploads.routes(), *answers.routes(), *notices.routes()])
     return app
 
 
@@ -101,10 +101,12 @@ class Hub:
         self._closing.callback(self._parts.close)
         checking = Checking(self._parts, DirectoryStore(self.config.data))
         self._closing.callback(checking.close)
-        cleaning = Cleaning(self._parts)
+        drawing = checking.previewing()
+        cleaning = Cleaning(self._parts, drawing.clean)
         await self._parts.blocking(cleaning.at_start)
         await self._listen()
-        self._tasks = [asyncio.create_task(checking.run()), asyncio.create_task(cleaning.run())]
+        work = (checking.run(), cleaning.run(), drawing.run(), notices.watch_wishes(self._parts))
+        self._tasks = [asyncio.create_task(one) for one in work]
         log.info("listening", address=self.address, port=self.port)
 
     async def _listen(self) -> None:
@@ -161,6 +163,7 @@ class Hub:
         self._server.close()
         self._parts.holds.end_all()
         self._parts.decided.ring()
+        self._parts.wished.ring()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -206,6 +206,7 @@ async def _receive(request: web.Request, parts: Parts, parcel: Parcel, hold: Hol
             async for batch in feed:
                 body.take(batch)
                 await parts.blocking(writer.write if plan.checksum else writer.append, batch)
+                parts.arrived.ring()
         body.finish()
         if plan.checksum:
             await parts.blocking(writer.commit)

@@ -81,11 +81,13 @@ def test_previews_come_out_of_the_part_that_is_there_one_after_the_other(pool: W
     whole = tmp_path / "whole"
     packed = pack(pool, paths, whole)
     part = tmp_path / "part"
-    part.write_bytes(whole.read_bytes()[: packed.preview_bytes])
     ask = partial(pool.previews, part, no_dictionary, length=packed.bytes)
 
-    assert ask(have=10).previews == ()
+    part.write_bytes(whole.read_bytes()[: packed.preview_bytes - 1])
+    assert ask(have=100).previews == ()
     half = ask(have=packed.preview_bytes - 1)
+    part.write_bytes(whole.read_bytes()[: packed.preview_bytes])
+    assert half == ask(have=packed.preview_bytes - 1)
     assert (len(half.previews), half.after, half.complete) == (len(paths) - 1, len(paths) - 1, False)
     rest = ask(have=packed.preview_bytes, after=half.after)
     assert (len(rest.previews), rest.complete) == (1, True)

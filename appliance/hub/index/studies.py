@@ -15,7 +15,11 @@ from appliance.model.priority import Priority
 
 
 class StudyFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """A study as `appliance hub list --json` prints it. Times in Unix ms; `bytes` of the data sets as received."""
+    """A study as `appliance hub list --json` prints it. Times in Unix ms; `bytes` of the data sets as received.
+
+    `instances`, `bytes` and the times count what is here; `announced` is what the sites said they have, None when they
+    did not say. Of a study of which nothing is here yet, `first_held_at` and `last_held_at` are 0.
+    """
 
     study_instance_uid: str
     patient_name: str
@@ -38,6 +42,11 @@ class StudyFacts(msgspec.Struct, frozen=True, kw_only=True):
     identity_conflict: bool
     first_held_at: int
     last_held_at: int
+    announced: int | None = None  # instances at the sites, also those that are here by now
+    announced_at: int | None = None  # when a site last said so
+    expected: tuple[int, int] | None = None  # all of it is likely to be here not before, and before
+    previews: int = 0  # frames of which there is a small image, not for diagnosis
+    question: str = ""  # the clinical question, when the site knows it
 
 
 class InstanceFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,6 +76,7 @@ class SeriesFacts(msgspec.Struct, frozen=True, kw_only=True):
     series_description: str
     series_number: str
     instances: tuple[InstanceFacts, ...]
+    announced: int | None = None  # instances of it at the site; None when it did not say
 
 
 class StoredInstance(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,7 +119,7 @@ def series_of(connection: Connection, study_id: int) -> list[SeriesFacts]:
     for row in connection.execute(select(instance).where(instance.c.study_id == study_id)):
         inside[row.series_id].append(_instance(row))
     found = connection.execute(select(series).where(series.c.study_id == study_id)).all()
-    ordered = sorted(found, key=lambda row: (_number(row.series_number), row.id))
+    ordered = sorted(found, key=lambda row: (number(row.series_number), row.id))
     return [
         SeriesFacts(
             series_instance_uid=row.series_instance_uid,
@@ -117,7 +127,7 @@ def series_of(connection: Connection, study_id: int) -> list[SeriesFacts]:
             body_part=row.body_part,
             series_description=row.series_description,
             series_number=row.series_number,
-            instances=tuple(sorted(inside[row.id], key=lambda one: (_number(one.instance_number), one.held_at))),
+            instances=tuple(sorted(inside[row.id], key=lambda one: (number(one.instance_number), one.held_at))),
         )
         for row in ordered
     ]
@@ -129,7 +139,7 @@ def stored_of(connection: Connection, study_id: int) -> list[list[StoredInstance
     numbers = (instance.c.instance_number, series.c.series_number)
     query = select(*columns, *numbers).join(series, series.c.id == instance.c.series_id)
     rows: list[Row[Any]] = list(connection.execute(query.where(instance.c.study_id == study_id)))
-    rows.sort(key=lambda row: (_number(row.series_number), row.series_id, _number(row.instance_number), row.id))
+    rows.sort(key=lambda row: (number(row.series_number), row.series_id, number(row.instance_number), row.id))
     grouped: dict[int, list[StoredInstance]] = defaultdict(list)
     for row in rows:
         grouped[row.series_id].append(_stored(row))
@@ -180,7 +190,7 @@ def _facts(connection: Connection, rows: Sequence[Row[Any]]) -> list[StudyFacts]
     kinds = select(series.c.study_id, series.c.modality).where(series.c.study_id.in_(ids)).distinct()
     for study_id, modality in connection.execute(kinds):
         modalities[study_id].add(modality)
-    names = [name for name in StudyFacts.__struct_fields__ if name not in {"sites", "modalities", "priority"}]
+    names = [name for name in StudyFacts.__struct_fields__ if name in study.c and name != "priority"]
     return [
         StudyFacts(
             priority=Priority(row.priority).word,
@@ -192,7 +202,7 @@ def _facts(connection: Connection, rows: Sequence[Row[Any]]) -> list[StudyFacts]
     ]
 
 
-def _number(text: str) -> tuple[int, str]:
-    """Sorts `10` after `9`, and what is no number at the end."""
+def number(text: str) -> tuple[int, str]:
+    """A key that sorts `10` after `9`, and what is no number at the end."""
     digits = text.lstrip("+")
     return (int(digits), "") if digits.isascii() and digits.isdigit() and len(digits) <= 12 else (1 << 62, text)

@@ -20,6 +20,7 @@ from sqlalchemy import (
     SmallInteger,
     String,
     Table,
+    Text,
     UniqueConstraint,
 )
 
@@ -179,6 +180,62 @@ header_dictionary = Table(
     Column("stored_key", String(128), nullable=False),
     Column("bytes", BigInteger, nullable=False),
     Column("held_at", BigInteger, nullable=False),
+)
+
+# What each site told of its studies that are on their way: JSON of a `model.notice.StudyNotice`, the newest of each.
+notice = Table(
+    "notice",
+    metadata,
+    Column("site_id", String(32), ForeignKey("site.id"), primary_key=True),
+    Column("study_instance_uid", String(64), primary_key=True),
+    Column("content", Text, nullable=False),
+    Column("first_told_at", BigInteger, nullable=False),
+    Column("told_at", BigInteger, nullable=False),
+    Index(None, "study_instance_uid"),
+    Index(None, "told_at"),
+)
+
+# How far the previews of a parcel that is still coming are drawn. The parcel's own row may be gone before this one.
+part = Table(
+    "part",
+    metadata,
+    Column("parcel_name", String(32), primary_key=True),
+    Column("after", Integer, nullable=False),  # blocks with a lower number are done
+    Column("wanted", BigInteger, nullable=False),  # with so many bytes of the parcel it is worth a look
+    Column("drawn_at", BigInteger, nullable=False),
+)
+
+# Small images out of the parts, each a PNG in `previews/`. What they say of themselves is not proved.
+preview = Table(
+    "preview",
+    metadata,
+    Column("parcel_name", String(32), ForeignKey("part.parcel_name"), primary_key=True),
+    Column("block", Integer, primary_key=True, autoincrement=False),
+    Column("site_id", String(32), ForeignKey("site.id"), nullable=False),
+    Column("study_instance_uid", String(64), nullable=False),
+    Column("series_instance_uid", String(64), nullable=False),
+    Column("series_number", Text256, nullable=False),
+    Column("sop_instance_uid", String(64), nullable=False),
+    Column("instance_number", Text256, nullable=False),
+    Column("frame", Integer, nullable=False),
+    Column("bytes", Integer, nullable=False),
+    Index(None, "study_instance_uid"),
+)
+
+# What the hub wished of a site; its unit asks for those after the last one it knows.
+wish = Table(
+    "wish",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("site_id", String(32), ForeignKey("site.id"), nullable=False),
+    Column("study_instance_uid", String(64), nullable=False),
+    Column("series", String(64), nullable=False),  # a Series Instance UID or a series number; empty: the whole study
+    Column("kind", String(16), nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("wished_by", String(200), nullable=False),
+    CheckConstraint("kind IN ('first', 'enough', 'all')", name="kind"),
+    Index(None, "site_id", "id"),
+    Index(None, "study_instance_uid"),
 )
 
 audit_event = Table(
