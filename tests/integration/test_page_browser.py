@@ -192,9 +192,10 @@ def test_everything_works_without_javascript(
 TOO_SMALL = """() => [...document.querySelectorAll('a, button, input:not([type=hidden]), select, summary')]
   .filter(e => !e.closest('.unseen') && !e.matches('.skip') && e.offsetParent !== null)
   .map(e => [e.outerHTML.slice(0, 80), e.matches('.who a') ? e.closest('.study').getBoundingClientRect().height
-                                                            : e.getBoundingClientRect().height, e])
-  .filter(([, height, e]) => height < 44 && getComputedStyle(e).display !== 'inline')
-  .map(([html, height]) => html + ' ' + height)"""
+                                                            : e.getBoundingClientRect().height,
+        e.getBoundingClientRect().width, e])
+  .filter(([, height, width, e]) => (height < 44 || width < 44))
+  .map(([html, height, width]) => html + ' ' + height + ' ' + width)"""
 
 WIDER = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
@@ -206,8 +207,9 @@ def test_every_page_fits_and_every_target_is_large_enough(
 ) -> None:
     page = open_page(width)
     page.goto(f"{url}/language/{language}?next=/login")
+    assert (page.evaluate(WIDER) <= 0, page.evaluate(TOO_SMALL)) == (True, [])
     log_in(page, url, "Joseph")
-    for path in ("/login", *PAGES):
+    for path in PAGES:
         page.goto(url + path.format(**ids))
         assert page.evaluate(WIDER) <= 0, path
         assert page.evaluate(TOO_SMALL) == [], path
