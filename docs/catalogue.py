@@ -1,7 +1,7 @@
 """Brings the catalogues of the page up to date with its strings: `python docs/catalogue.py`.
 
 For a new language copy `appliance/webui/translations/messages.pot` to `LANGUAGE.po` there (`pt.po`, `sw.po`, `es.po`),
-run this, and translate. The page offers it once the tests find it whole.
+run this, and translate. The page offers every language that has a file there; the tests fail until it is whole.
 """
 
 from __future__ import annotations

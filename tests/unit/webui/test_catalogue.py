@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import ast
 import re
+import shutil
+from pathlib import Path
 from string import ascii_letters
+from types import SimpleNamespace
 
 import pytest
 from babel.messages.checkers import python_format
 from support import catalogue
+from support.ward import Ward, ward_config
 
+import appliance.webui.catalogue
+from appliance.webui.app import create_app
 from appliance.webui.catalogue import SOURCE, own_name, read_catalogue, shipped
 
 EXTRACTED = catalogue.extract()
@@ -31,6 +37,11 @@ def strings_in_code() -> set[str]:
 def test_french_is_shipped() -> None:
     assert shipped() == ["en", "fr"]
     assert [own_name(language) for language in shipped()] == ["English", "Français"]
+
+
+def test_french_is_complete() -> None:
+    french = read_catalogue("fr")
+    assert [m.id for m in french if m.id and not whole(m)] == []
 
 
 def test_every_string_of_the_code_is_found() -> None:
@@ -67,6 +78,31 @@ def test_a_translation_names_the_same_things_as_the_original(language: str) -> N
     for message in translated:
         if message.id and "python-format" in message.flags:
             python_format(translated, message)
+
+
+@pytest.mark.parametrize(("language", "name"), [("pt", "Português"), ("sw", "Kiswahili"), ("es", "Español")])
+def test_a_copy_of_the_template_is_all_that_the_next_languages_need(
+    language: str, name: str, ward: Ward, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    translations = tmp_path / "translations"
+    translations.mkdir()
+    shutil.copy(catalogue.TRANSLATIONS / "messages.pot", translations / "messages.pot")
+    shutil.copy(catalogue.TRANSLATIONS / "messages.pot", translations / f"{language}.po")
+    monkeypatch.setattr(catalogue, "TRANSLATIONS", translations)
+    catalogue.update()  # python docs/catalogue.py
+    monkeypatch.setattr(appliance.webui.catalogue, "resources", SimpleNamespace(files=lambda _: tmp_path))
+    made = read_catalogue(language)
+    assert {m.id for m in made} == {m.id for m in EXTRACTED}
+    assert {len(m.string) for m in made if m.pluralizable} == {made.num_plurals} == {2}
+    assert own_name(language) == name
+
+    made["Log in"].string = "[Log in]"
+    catalogue._write(translations / f"{language}.po", made)
+    ward.people()
+    app = create_app(ward_config(tmp_path))
+    page = app.test_client().get("/login", headers={"Accept-Language": language}).get_data(as_text=True)
+    assert f'<html lang="{language}" dir="ltr">' in page
+    assert "[Log in]" in page
 
 
 def test_the_templates_hold_no_words_of_their_own() -> None:
