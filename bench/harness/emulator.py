@@ -2,8 +2,9 @@
 
 Run as a program in the namespace between site and hub. Until it is told to begin it passes everything on at once. It
 is told over a control socket: `{"begin": "vsat-blantyre", "seed": 1}`, or with a line made by hand: `{"begin": "mine",
-"spells": [[10, 384], [5, 0], [60, 384]], "round_trip": 0.3}`. Each answer says what was carried, and what could have
-been: the integral of the rate over the time that the line was up.
+"spells": [[10, 384], [5, 0], [60, 384]], "round_trip": 0.3}`. With `"calm": true` the line stays as it is in its first
+moment, and loses nothing: for what is to be in place before its time begins. Each answer says what was carried, and
+what could have been: the integral of the rate over the time that the line was up.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 if __name__ == "__main__":
@@ -139,6 +140,14 @@ class Relay:
 
 
 def _profile(question: control.Answer) -> Profile:
+    profile = _line(question)
+    if not question.get("calm"):
+        return profile
+    rate = profile.timeline(int(question.get("seed", 1))).rate(0.0)
+    return replace(profile, spells=steady(rate / 1000), loss=0.0)
+
+
+def _line(question: control.Answer) -> Profile:
     if "spells" not in question:
         return PROFILES[question["begin"]]
     spells = [Spell(*spell) for spell in question["spells"]]

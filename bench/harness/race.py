@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -105,7 +106,7 @@ class Watch:
 def race(name: str, make: Make, line: Line, samples: Sequence[Sample], directory: Path, patience: float) -> Result:
     """Sends all the samples over a new tunnel with this line, and waits at most `patience` seconds."""
     shutil.rmtree(directory, ignore_errors=True)
-    with Tunnel(directory / "tunnel") as tunnel, make(tunnel, directory / "ends") as contestant:
+    with _calm(directory, line) as tunnel, make(tunnel, directory / "ends") as contestant:
         began = _begin(tunnel, contestant, line, samples)
         forward = contestant.unit.processes["forward"].pid if isinstance(contestant, Ours) else None
         cpu = cpu_seconds(forward) if forward else 0.0
@@ -118,6 +119,14 @@ def race(name: str, make: Make, line: Line, samples: Sequence[Sample], directory
             result.forward_bytes = peak_memory(forward)
     shutil.rmtree(directory)
     return result
+
+
+@contextmanager
+def _calm(directory: Path, line: Line) -> Iterator[Tunnel]:
+    """A tunnel over this line, which has its delay and its rate from the start: what TCP learns there is true."""
+    with Tunnel(directory / "tunnel") as tunnel:
+        tunnel.begin(**line, calm=True)
+        yield tunnel
 
 
 def _begin(tunnel: Tunnel, contestant: Contestant, line: Line, samples: Sequence[Sample]) -> float:
@@ -176,7 +185,7 @@ def stat(
 ) -> float | None:
     """Seconds until a stat radiograph is at the hub that is sent while a long CT is on the line; None: too long."""
     shutil.rmtree(directory, ignore_errors=True)
-    with Tunnel(directory / "tunnel") as tunnel, make(tunnel, directory / "ends") as contestant:
+    with _calm(directory, line) as tunnel, make(tunnel, directory / "ends") as contestant:
         tunnel.begin(**line)
         contestant.send(samples)
         limit = time.monotonic() + patience

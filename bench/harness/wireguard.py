@@ -96,7 +96,7 @@ class Tunnel:
         keys = {place: self._key(place) for place in (site, hub)}
         public = {place: place.run("sh", "-c", f"wg pubkey <{keys[place]}").strip() for place in (site, hub)}
         listen = ("listen-port", str(PORT), "private-key", keys[hub])
-        hub.run("wg", "set", hub.interface, *listen, "peer", public[site], "allowed-ips", f"{site.address}/32")
+        hub.run("wg", "set", hub.interface, *listen, "peer", public[site], "allowed-ips", f"{site.address}/24")
         endpoint = ("endpoint", f"{ADDRESSES[SITE][0]}:{PORT}", "persistent-keepalive", "25")
         peer = ("private-key", keys[site], "peer", public[hub], "allowed-ips", f"{hub.address}/32")
         site.run("wg", "set", site.interface, *peer, *endpoint)

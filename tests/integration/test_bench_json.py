@@ -68,3 +68,28 @@ def test_eta_counts_how_often_a_range_held(real_disk: Path) -> None:
     held = figures["shared"]
     assert held["studies"] > 20
     assert held["held"] + held["early"] + held["late"] == pytest.approx(1)
+
+
+@pytest.mark.needs_root
+@pytest.mark.needs_series
+def test_link_says_of_each_what_the_line_carried_for_it(real_disk: Path) -> None:
+    words = ("--profile", "ten-mbit", "--slices", "3", "--peers", "rsync-j2k", "--no-stat")
+    lines, figures = run_bench("link", *words, directory=real_disk)
+    peer = figures["peers"]["rsync-j2k"]
+    for one in (figures, peer):
+        assert one["done"]
+        assert 0 < one["capacity_share"] < 1
+        assert 0 < one["effective_use"] < one["packing_ratio"]
+        assert {"bytes_sent_twice", "seconds", "wire_bytes"} <= set(one)
+    assert figures["forward_cpu"] > 0
+    assert any(line.startswith("rsync-j2k") for line in lines)
+
+
+@pytest.mark.needs_root
+@pytest.mark.needs_series
+def test_storm_counts_requests_and_waits_of_every_site(real_disk: Path) -> None:
+    words = ("--sites", "4", "--parcels", "1", "--outage", "2")
+    _, figures = run_bench("storm", *words, directory=real_disk)
+    assert figures["sites"] == 4
+    assert all(len(seconds) == 4 for seconds in figures["waits"].values())
+    assert 0 < figures["fairness"] <= 1
