@@ -29,7 +29,7 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
 class Scene(msgspec.Struct, frozen=True, kw_only=True):
     """What may be done now."""
 
-    up: bool
+    up: bool  # as far as answers tell; a cable that is out is known before
     named: bool  # the endpoint is a name: it can be looked up
     uplinks: int = 0  # that are configured
     place: int = 0  # of the one in use; 0 is the best
@@ -50,13 +50,15 @@ class Watch(msgspec.Struct, frozen=True, kw_only=True):
 
 def next_step(watch: Watch, scene: Scene, pace: Pace, now: float) -> Step | None:
     """What to do now; None: nothing."""
-    if scene.up:
+    if scene.up and not scene.dead:
         rested = now - max(watch.moved, watch.last)
         due = scene.place > 0 and rested >= comeback_pause(watch.comebacks, pace)
         return Step.BETTER_UPLINK if due else None
     waited = now - watch.last
     if scene.uplinks > 1 and _leave_at_once(watch, scene, pace, waited):
         return Step.NEXT_UPLINK
+    if scene.up:
+        return None
     left = _left(watch, scene)
     if not left:
         return _round(scene)[0] if waited >= round_pause(watch.rounds + 1, scene.uplinks, pace) else None
@@ -97,7 +99,7 @@ def comeback_pause(comebacks: int, pace: Pace) -> float:
 
 def observe(watch: Watch, scene: Scene) -> Watch:
     """When the tunnel is up, the trouble is over: the next one begins with the first step of the first round."""
-    over = scene.up and (watch.done or watch.rounds or watch.trial)
+    over = scene.up and not scene.dead and (watch.done or watch.rounds or watch.trial)
     return msgspec.structs.replace(watch, done=(), rounds=0, trial=False) if over else watch
 
 

@@ -1,7 +1,7 @@
 """A name server of one name, to run in a namespace: `python tiny_dns.py ADDRESS FILE LOG`.
 
 FILE holds the address to answer with, read at each query; when it is empty there is no such name, and when it is
-missing nobody answers. LOG gets a line for each query: the address that asked.
+missing nobody answers. LOG gets a line for each query: the address that asked, and the name.
 """
 
 from __future__ import annotations
@@ -21,13 +21,22 @@ def answer(query: bytes, address: str) -> bytes:
     return head + query[12:end] + record
 
 
+def name_in(query: bytes) -> str:
+    """The name that is asked for."""
+    labels, at = [], 12
+    while query[at]:
+        labels.append(query[at + 1 : at + 1 + query[at]].decode("ascii", "replace"))
+        at += 1 + query[at]
+    return ".".join(labels)
+
+
 def serve(address: str, file: Path, log: Path) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.bind((address, 53))
         while True:
             query, (asker, asker_port) = sock.recvfrom(512)
             with log.open("a") as lines:
-                lines.write(f"{asker}\n")
+                lines.write(f"{asker} {name_in(query)}\n")
             if file.exists():
                 sock.sendto(answer(query, file.read_text().strip()), (asker, asker_port))
 

@@ -6,7 +6,7 @@
                   10.91.2.0/24 (sim)
 
 `net` routes, and serves the name of the hub at 10.91.8.8. wireguard-go stands for the kernel's WireGuard; `wg` talks to
-both alike. Needs root. Two rigs may not run at once: names of interfaces are the machine's.
+both alike. Needs root. Names carry the number of the test's process, so that two rigs may stand at once.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from support.processes import wait_for
+from support.hub import add_site, hub_config
+from support.processes import wait_for, write_hub
 
 from appliance.config import Link, LinkUplink, Storage, Tunnel, UnitConfig, Uplink
 from appliance.config import Site as SiteSection
@@ -34,6 +35,7 @@ HUB: Final = "10.99.0.1"
 RESOLVER: Final = "10.91.8.8"
 FIBRE, SIM = "fibre", "sim"
 _NETWORKS: Final = {FIBRE: "10.91.1", SIM: "10.91.2"}
+_ROOMS: Final = ("site", "net", "hub")
 _WIREGUARD: Final = {**os.environ, "WG_I_PREFER_BUGGY_USERSPACE_TO_POLISHED_KMOD": "1", "LOG_LEVEL": "error"}
 
 
@@ -53,6 +55,9 @@ class Room:
     def ip(self, *words: str) -> str:
         return call("ip", "-n", self.name, *words)
 
+    def tc(self, *words: str) -> str:
+        return call("tc", "-n", self.name, *words)
+
     def run(self, *words: str, given: str | None = None) -> str:
         return call("ip", "netns", "exec", self.name, *words, given=given)
 
@@ -66,24 +71,22 @@ class Rig:
     """`data`: of the unit."""
 
     data: Path
-    site: Room = field(default_factory=lambda: Room("appliance-site"))
-    net: Room = field(default_factory=lambda: Room("appliance-net"))
-    hub: Room = field(default_factory=lambda: Room("appliance-hub"))
     keys: dict[str, str] = field(default_factory=dict)  # private
     _stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
-    interface: Final = "wgsite"
-    hub_interface: Final = "wghub"
+    def __post_init__(self) -> None:
+        number = os.getpid()
+        self.site, self.net, self.hub = (Room(f"appliance-{name}-{number}") for name in _ROOMS)
+        self.interface, self.hub_interface = f"wgs{number}", f"wgh{number}"
 
     # ------------------------------------------------------------ the wires
 
     def build(self) -> None:
         for room in (self.site, self.net, self.hub):
-            with contextlib.suppress(AssertionError):
-                call("ip", "netns", "delete", room.name)
             call("ip", "netns", "add", room.name)
             self._stack.callback(call, "ip", "netns", "delete", room.name)
-            room.run("sysctl", "-q", "-w", "net.ipv6.conf.all.disable_ipv6=1", "net.ipv4.ip_forward=1")
+            for key in ("ipv6/conf/all/disable_ipv6", "ipv4/ip_forward"):
+                room.run("tee", f"/proc/sys/net/{key}", given="1")
             room.ip("link", "set", "lo", "up")
         for metric, (name, network) in enumerate(_NETWORKS.items()):
             self._cable(self.site, name, f"{network}.2/24", self.net, f"n{name}", f"{network}.1/24")
@@ -120,9 +123,10 @@ class Rig:
         else:
             file.write_text(address)
 
-    def askers(self) -> list[str]:
-        """The addresses that asked the name server."""
-        return self._dns[1].read_text().split() if self._dns[1].exists() else []
+    def asked(self) -> list[list[str]]:
+        """Who asked the name server for what, oldest first: address and name."""
+        lines = self._dns[1].read_text().splitlines() if self._dns[1].exists() else []
+        return [line.split() for line in lines]
 
     def cut(self, name: str) -> None:
         """Beyond the modem nothing gets through any more; the cable at the site looks as before."""
@@ -134,6 +138,10 @@ class Rig:
 
     def mend(self, name: str) -> None:
         self.net.run("nft", "delete", "table", "ip", f"cut_{name}")
+
+    def slow(self, name: str, rate: str) -> None:
+        """What the site sends by this uplink gets through no faster."""
+        self.site.tc("qdisc", "replace", "dev", name, "root", "tbf", "rate", rate, "burst", "8kb", "latency", "50ms")
 
     def close(self) -> None:
         self._stack.close()
@@ -163,6 +171,20 @@ class Rig:
         """The hub knows this end's key."""
         self.hub.run("wg", "set", self.hub_interface, "peer", self.public(end), "allowed-ips", "10.99.0.2/32")
 
+    @contextlib.contextmanager
+    def hub_process(self, secret_of: str = "site-1") -> Iterator[str]:
+        """A hub that listens at its tunnel address; yields the secret of a site."""
+        data = self.data.parent / "hub"
+        secret = add_site(hub_config(data), secret_of)
+        file = write_hub(self.data.parent / "hub.toml", data, 8090, hub__bind=HUB)
+        verb = [sys.executable, "-m", "appliance.cli", "--config", str(file), "hub", "run"]
+        with self.hub.start(*verb) as process:
+            try:
+                wait_for(lambda: f"{HUB}:8090" in self.hub.run("ss", "-Hltn"), "the hub listens")
+                yield secret
+            finally:
+                process.terminate()
+
     def expel(self, end: str) -> None:
         self.hub.run("wg", "set", self.hub_interface, "peer", self.public(end), "remove")
 
@@ -170,7 +192,7 @@ class Rig:
 
     def config(self, *, uplinks: Sequence[str] = (), hub: dict[str, Any] | None = None, **tunnel: Any) -> UnitConfig:
         """Quick to see trouble. `hub`, `tunnel`: other values of those sections."""
-        quick = {"silent_seconds": 2.0, "step_seconds": 2.0, "return_seconds": 4.0, "keepalive_seconds": 1}
+        quick = {"silent_seconds": 1.0, "step_seconds": 1.0, "return_seconds": 2.0, "keepalive_seconds": 1}
         named = {"endpoint": f"{NAME}:{PORT}", "peer": self.public("hub"), "resolvers": (RESOLVER,)}
         reach = {"url": f"http://{HUB}:8090", "interface": self.interface}
         return UnitConfig(
@@ -195,9 +217,9 @@ class Rig:
         return path
 
     @contextlib.contextmanager
-    def process(self, name: str, config: UnitConfig) -> Iterator[subprocess.Popen[bytes]]:
-        """One process of the unit, in the site's namespace."""
-        verb = [sys.executable, "-m", "appliance.cli", "--config", str(self.write(config)), name]
+    def process(self, name: str, config: UnitConfig, *before: str) -> Iterator[subprocess.Popen[bytes]]:
+        """One process of the unit, in the site's namespace; `before`: words before its command."""
+        verb = [*before, sys.executable, "-m", "appliance.cli", "--config", str(self.write(config)), name]
         with (self.data / f"{name}.log").open("ab") as log, self.site.start(*verb, stderr=log) as process:
             try:
                 yield process

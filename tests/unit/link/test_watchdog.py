@@ -84,6 +84,20 @@ def test_an_uplink_without_a_carrier_is_left_at_once() -> None:
     assert place == 1
 
 
+def test_a_cable_that_is_out_is_left_before_any_answer_is_missed() -> None:
+    steps, _, place = play(5, up=True, uplinks=2, dead=frozenset({0}))
+    assert steps == [(0, NEXT)]
+    assert place == 1
+    assert play(300, up=True, uplinks=1, dead=frozenset({0}))[0] == []
+
+
+def test_when_every_cable_is_out_it_looks_again_at_growing_pauses() -> None:
+    steps, _, _ = play(3600, outcomes={NEXT: FAILED}, up=True, uplinks=2, dead=frozenset({0, 1}))
+    gaps = [late - early for (early, _), (late, _) in itertools.pairwise(steps)]
+    assert gaps == sorted(gaps)
+    assert gaps[-1] == LONGEST_PAUSE
+
+
 def test_when_the_tunnel_is_up_nothing_is_done_on_the_best_uplink() -> None:
     assert play(100_000, up=True, uplinks=3)[0] == []
 
