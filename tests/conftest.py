@@ -21,8 +21,8 @@ IN_CI = os.environ.get("CI", "") not in {"", "0", "false"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`./dev crash --n N` and `./dev fuzz --n N`: the same tests as in CI, longer."""
-    parser.addoption("--rounds", type=int, default=0, help="kills, cuts or hostile inputs of a test; 0: as in CI")
+    """`./dev fuzz --n N`: the same tests as in CI, longer."""
+    parser.addoption("--rounds", type=int, default=0, help="hostile inputs of a test; 0: as in CI")
 
 
 @pytest.fixture

@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from support import benches
 from support.benches import ingest_cases, run_bench
+from support.data import CHECKOUT
 
 POWERLESS = () if os.geteuid() else ("setpriv", "--bounding-set", "-sys_admin,-net_admin")
+
+
+BENCHES = {path.stem for path in (CHECKOUT / "bench").glob("*.py")} - {"crash", "demo", "demo_files"}
+
+
+@pytest.mark.parametrize("name", sorted(BENCHES))
+def test_every_bench_takes_json(name: str) -> None:
+    asked = [sys.executable, f"bench/{name}.py", "--help"]
+    said = subprocess.run(asked, cwd=CHECKOUT, capture_output=True, text=True, timeout=60, check=True).stdout
+    assert "--json" in said
+    assert "end with one line: one JSON object" in " ".join(said.split())
 
 
 @pytest.fixture
