@@ -32,7 +32,7 @@ from harness.ours import UNIT_AE, Hub, Unit
 from harness.report import Goal, Report, Table, arguments, median, publish, scratch, spread
 from harness.wire import CountingRelay
 from pydicom import dcmread
-from pydicom.uid import JPEG2000Lossless
+from pydicom.uid import JPEG2000, JPEG2000Lossless
 from support import data
 
 from appliance.compress.parcel import PREAMBLE_BYTES, read_preamble
@@ -45,7 +45,8 @@ from appliance.part10.identity import read_identity
 from appliance.part10.meta import read_prefix
 from appliance.part10.transfer_syntax import encoding_of
 
-RADIOGRAPHS = ("RG1_UNCR", "RG3_UNCR", "RG1_UNCI", "RG3_UNCI", "RG1_J2KR", "RG3_J2KR")
+RADIOGRAPHS = tuple(f"RG{number}_{form}" for form in ("UNCR", "UNCI", "J2KR", "J2KI") for number in (1, 3))
+PROPOSED = {JPEG2000: "--propose-j2k-lossy"}  # to dcmtk, which proposes one compressed encoding; else the lossless one
 DIFFUSION = ("mr-dti-philips-408", "mr-dwi-siemens-100")
 HEADER_SHARE = 0.03
 
@@ -140,7 +141,8 @@ def by_us(files: Sequence[Path], directory: Path) -> Ours:
     with Hub(directory / "hub") as hub, CountingRelay(hub.port) as relay:
         hub.port = relay.port  # the unit's configuration names the relay
         with Unit(directory / "unit", hub).start("receive", "compress") as unit:
-            peers.storescu(unit.dicom_port, [outbox], UNIT_AE, no_delay=True, options=["--propose-j2k-lossless"])
+            proposed = PROPOSED.get(dcmread(files[0]).file_meta.TransferSyntaxUID, "--propose-j2k-lossless")
+            peers.storescu(unit.dicom_port, [outbox], UNIT_AE, no_delay=True, options=[proposed])
             _wait(unit, "SELECT sum(packed) FROM study", len(files))
             parcels = [file.read_bytes() for file in sorted((unit.data / "parcels").glob("*.parcel"))]
             unit.start("forward")
