@@ -48,6 +48,7 @@ _PROCESSES: Final = {
 _LAZY: Final = {
     "clock": ("appliance.clock_verbs", "The time that this box keeps for its next start."),
     "hub": ("appliance.hub.commands", "The hub: run it; its sites and studies."),
+    "link": ("appliance.link_verbs", "How the line may be used: show, pause, resume."),
     "send": ("appliance.send_verb", "Send DICOM files as a modality does."),
     "user": ("appliance.user_verbs", "The logins of the page: add, list, disable, enable, pin."),
 }
@@ -56,7 +57,19 @@ _LAZY: Final = {
 class Root(click.Group):
     """Shows our errors as id, what happened, and what to do; loads groups of verbs only when they are asked for."""
 
-    order: Final = ["init", "run", *_PROCESSES, "hub", "send", "status", "doctor", "clock", "user", "completion"]
+    order: Final = [
+        "init",
+        "run",
+        *_PROCESSES,
+        "hub",
+        "send",
+        "status",
+        "doctor",
+        "link",
+        "clock",
+        "user",
+        "completion",
+    ]
 
     def list_commands(self, _ctx: click.Context) -> list[str]:
         return self.order

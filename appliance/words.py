@@ -34,6 +34,8 @@ def status_lines(facts: Status, config: UnitConfig) -> list[str]:
     if facts.tunnel is not None:
         lines.append(f"tunnel    {tell(facts.tunnel, config, facts.at).said}")
     lines.append(f"disk      {size(facts.disk.free)} free")
+    if facts.line and facts.line.held:
+        lines.append(f"held      {', '.join(facts.line.held)} wait; `appliance link show` says why and until when")
     alive = {process.name: process for process in facts.processes if process.alive}
     names = processes_of(config)
     lines += [f"{name:<9} {alive[name].status or 'runs' if name in alive else 'does not run'}" for name in names]

@@ -40,6 +40,7 @@ class Ahead(msgspec.Struct, frozen=True):
 class StudyFacts(msgspec.Struct, frozen=True, kw_only=True):
     """The counters of one study. `instances` is the sum of the four that follow it."""
 
+    priority: Priority = Priority.ROUTINE
     instances: int
     received: int = 0  # not packed yet
     packed: int = 0
@@ -64,8 +65,10 @@ class LineFacts(msgspec.Struct, frozen=True, kw_only=True):
     hub_name: str = ""
     clock_offset_ms: int | None = None  # the hub's clock minus ours
     problem: str = ""  # an error id of errors.py
-    sender_beats: bool = True  # the forward process is alive; if not, the rest is what it knew last
     expected: tuple[tuple[float, float, float], ...] = ()  # bytes, carried within so many and so many seconds; rising
+    sender_beats: bool = True  # the forward process is alive; if not, the rest is what it knew last
+
+    held: frozenset[Priority] = frozenset()  # a rule or a pause holds these back now
 
     @property
     def carries(self) -> bool:
@@ -81,6 +84,7 @@ class StudyStatus(msgspec.Struct, frozen=True, kw_only=True):
     images: int
     images_at_hub: int
     percent: int | None = None  # of its bytes on the wire; None while their sum is not known
+    held: bool = False  # it waits because of a rule or a pause
     bytes_to_go: int | None = None  # with all that goes before it; None while that is not known
     studies_ahead: int = 0
 
@@ -96,7 +100,8 @@ def derive(study: StudyFacts, line: LineFacts, now: int) -> StudyStatus:
     whole = settled and study.received == 0 and study.wire_bytes > 0
     state = _state(study, line, settled)
     going = state in {StudyState.WAITING, StudyState.ON_ITS_WAY, StudyState.HERE}
-    known = whole and going and study.ahead.known
+    held = study.priority in line.held and state is StudyState.WAITING
+    known = whole and going and study.ahead.known and not held
     return StudyStatus(
         state=state,
         settled=settled,
@@ -105,6 +110,7 @@ def derive(study: StudyFacts, line: LineFacts, now: int) -> StudyStatus:
         percent=_percent(study, settled, whole),
         bytes_to_go=study.ahead.bytes + max(0, study.wire_bytes - study.wire_done) if known else None,
         studies_ahead=study.ahead.studies if state is StudyState.WAITING else 0,
+        held=held,
     )
 
 
@@ -114,9 +120,10 @@ def _state(study: StudyFacts, line: LineFacts, settled: bool) -> StudyState:
     if settled and study.instances and study.delivered == study.instances:
         return StudyState.AT_HUB
     started = study.wire_done > 0 or study.delivered > 0
+    carries = line.carries and study.priority not in line.held
     if not started and not (settled and study.packed):
-        return StudyState.WAITING if settled and not line.carries else StudyState.HERE
-    if not line.carries or study.ahead.studies:
+        return StudyState.WAITING if settled and not carries else StudyState.HERE
+    if not carries or study.ahead.studies:
         return StudyState.WAITING if study.delivered < study.instances else StudyState.HERE
     return StudyState.ON_ITS_WAY
 
@@ -162,6 +169,7 @@ class BoxSentence(StrEnum):
     ALL_AT_HUB = "all-at-hub"
     SOME_NEED_HELP = "some-need-help"
     ON_THEIR_WAY = "on-their-way"
+    HELD = "held"
     LINE_DOWN = "line-down"
     LINE_DOWN_NOTHING_WAITS = "line-down-nothing-waits"
     NEVER_CONNECTED = "never-connected"
@@ -190,6 +198,7 @@ def box_sentence(counts: BoxCounts, line: LineFacts) -> BoxSentence:
         (not line.up and line.hub_seen_at is None, BoxSentence.NEVER_CONNECTED),
         (not line.up and counts.under_way > 0, BoxSentence.LINE_DOWN),
         (not line.up, BoxSentence.LINE_DOWN_NOTHING_WAITS),
+        (counts.under_way > 0 and Priority.ROUTINE in line.held, BoxSentence.HELD),
         (counts.under_way > 0, BoxSentence.ON_THEIR_WAY),
         (not everything_today, BoxSentence.SOME_NEED_HELP),
         (counts.today > 0, BoxSentence.ALL_AT_HUB),

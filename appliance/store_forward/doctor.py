@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -27,10 +28,13 @@ from appliance.errors import (
     UnreadableFileError,
     error_of,
 )
+from appliance.link.allowance import Hold, Reason, never
 from appliance.model.help import CLOCK_EARLIEST_MS, CLOCK_OFF_MS, DATABASE_ROOM, LINE_LONG_DOWN_MS
+from appliance.model.priority import Priority
 from appliance.model.tunnel import TunnelFacts
 from appliance.store_forward.certificates import expiry
 from appliance.store_forward.database import FILE_NAME, open_database
+from appliance.store_forward.link_use import LinkUse, hold_words, read_use, rules_in
 from appliance.store_forward.status import (
     Disk,
     Line,
@@ -106,17 +110,19 @@ def _examine_queue(config: UnitConfig, now: int) -> list[Check]:
     except (DatabaseError, sqlite3.Error) as error:
         disk = read_disk(config.data, config.storage.reserve_bytes)
         return [_failing("database", f"it can't be read: {error}", DatabaseError.hint), check_disk(disk)]
+    rules = rules_in(config)
     try:
+        use = check_use(read_use(connection, config, rules, now), never(rules), now, rules.zone)
         checks = [check_database(connection), check_spool(config.data, newest_files(connection))]
     except sqlite3.Error as error:
-        checks = [_failing("database", f"it can't be read: {error}", DatabaseError.hint)]
+        return [_failing("database", f"it can't be read: {error}", DatabaseError.hint), check_disk(status.disk)]
     finally:
         connection.close()
     names = processes_of(config)
     checks += [check_disk(status.disk), *check_processes(names, status.processes, status.disk, now)]
     if status.tunnel is not None:
         checks += [check_tunnel(status.tunnel, config, now), check_time_server(status.tunnel, status.line)]
-    checks += [check_line(status.line, now), check_clock(status.line, now)]
+    checks += [check_line(status.line, now), use, check_clock(status.line, now)]
     return [*checks, check_parcels(status), check_devices(config.dicom, status), check_studies(status)]
 
 
@@ -254,6 +260,22 @@ def check_line(line: Line | None, now: int) -> Check:
     return _warning(
         "line", said, "Nothing, unless it should be up: then look at the modem, and `wg show`.", since=line.since
     )
+
+
+def check_use(use: LinkUse, shut: dict[Priority, Hold], now: int, zone: ZoneInfo) -> Check:
+    """Rules and the pause leave something to go. `shut`: what the file never lets go."""
+    if shut:
+        words = ", ".join(priority.word for priority in sorted(shut))
+        todo = "Mend [[link.windows]] or [[link.uplinks]] in the file: no hour or no budget is left for them."
+        return _failing("use of the line", f"the rules in the file never let go: {words}", todo)
+    hold = use.allowance.hold
+    if hold is None:
+        return _ok("use of the line", "everything may go")
+    said = hold_words(hold, now, zone)
+    if hold.reason is Reason.PAUSED:
+        since = use.pause.at if use.pause else None
+        return _warning("use of the line", said, "When it is no longer wanted: `appliance link resume`.", since=since)
+    return _ok("use of the line", said)
 
 
 def check_clock(line: Line | None, now: int) -> Check:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import sqlite3
 import threading
 import time
@@ -151,6 +152,7 @@ class Forward:
         progress, row, now = self._sender.take_progress(), self._line.row, time.monotonic()
         if self._unreadable and not row.problem:
             row = msgspec.structs.replace(row, problem=UnreadableFileError.id)
+        row = msgspec.structs.replace(row, held=json.dumps([int(priority) for priority in self._sender.held]))
         beats = now - self._beaten >= BEAT_SECONDS
         if not progress and not beats and row == self._reported:
             return None

@@ -12,10 +12,11 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from appliance.config import UnitConfig
-from appliance.link.allowance import Allowance, Pause, Rules, Usage, allow, month_of, rules_of
+from appliance.link.allowance import Allowance, Hold, Pause, Reason, Rules, Usage, allow, month_of, rules_of
 from appliance.link.pace import Weight
 from appliance.named_sql import NamedSql
 from appliance.store_forward.actions import Actor, record
+from appliance.terminal import moment
 
 _SQL: Final = NamedSql("appliance.store_forward.sql", "link.sql")
 
@@ -90,6 +91,18 @@ def resume(connection: sqlite3.Connection, by: Actor, at: int) -> bool:
         return False
     record(connection, by, "resume_link", at)
     return True
+
+
+def hold_words(hold: Hold, now: int, zone: ZoneInfo) -> str:
+    """Why the rest waits, and until when."""
+    until = None if hold.until is None else moment(hold.until, now, zone)
+    if hold.reason is Reason.PAUSED:
+        return f"Paused by {hold.name} until {until or 'somebody resumes it'}"
+    if hold.reason is Reason.BUDGET:
+        return f"The monthly budget of {hold.name} is {'nothing' if hold.never else 'spent'}" + (
+            f"; next at {until}" if until else ""
+        )
+    return "Outside the hours set for sending" + (f"; next at {until}" if until else "; no hours are set for the rest")
 
 
 def _read_pause(connection: sqlite3.Connection, now: int) -> Pause | None:

@@ -65,6 +65,7 @@ class LinkRow(msgspec.Struct, frozen=True, kw_only=True):
     hub_name: str = ""
     clock_offset_ms: int | None = None
     problem: str = ""
+    held: str = "[]"  # priorities that may not go now, as a JSON array of numbers
 
 
 class Outbox:

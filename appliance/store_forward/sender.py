@@ -82,6 +82,7 @@ class Sender:
         self._on_line: _Sending | None = None
         self._sent: list[Progress] = []
         self._debt, self._behind = Debt(), False
+        self._may_go = frozenset(Priority)
         self._changes = 0  # of what is in hand; a decision about what has changed since is made again
 
     async def run(self) -> None:
@@ -101,6 +102,11 @@ class Sender:
         """A body is on the line."""
         return self._on_line is not None
 
+    @property
+    def held(self) -> list[Priority]:
+        """The priorities that a rule or a pause holds back, as of the last decision."""
+        return sorted(set(Priority) - self._may_go)
+
     def take_progress(self) -> list[Progress]:
         """What was sent since the last call."""
         found, self._sent = self._sent, []
@@ -119,11 +125,11 @@ class Sender:
         if self._changes != changes:
             return 0.0
         self._count(current)
-        self._hub.pacer.cap = use.allowance.rate
+        self._hub.pacer.cap, self._may_go = use.allowance.rate, use.allowance.may_go
         self._forget({candidate.parcel for candidate, _ in rows}, now)
         if len(self._unreadable) >= _UNREADABLE_MAX:
             rows = [(candidate, parcel) for candidate, parcel in rows if parcel.id in self._hand]
-        conditions = self._conditions(use.allowance.may_go)
+        conditions = self._conditions()
         decided = plan([c for c, _ in rows], self._stages(), on_line, conditions)
         self._behind = decided.behind
         if current is not None and current.body is not None and (decided.give_way or on_line is None):
@@ -150,9 +156,9 @@ class Sender:
             item.body.stat = candidate.priority is Priority.STAT
         return OnLine(candidate=candidate, trickles=item.trickles)
 
-    def _conditions(self, may_go: frozenset[Priority]) -> Conditions:
+    def _conditions(self) -> Conditions:
         aged_before = now_ms() - int(self._link.aging_hours * 3_600_000)
-        return Conditions(may_go=may_go, aged_before=aged_before, pays=self._debt.paying, ahead=_AHEAD)
+        return Conditions(may_go=self._may_go, aged_before=aged_before, pays=self._debt.paying, ahead=_AHEAD)
 
     def _count(self, item: _Sending | None) -> None:
         """What the parcel on the line had since the last time is paid, or owed to what waits behind it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import sqlite3
 from pathlib import Path
@@ -13,6 +14,7 @@ from appliance import __version__
 from appliance.config import UnitConfig
 from appliance.errors import DatabaseError, NotFoundError
 from appliance.model.help import BEAT_SILENT_MS
+from appliance.model.priority import Priority
 from appliance.model.tunnel import TunnelFacts
 from appliance.named_sql import NamedSql
 from appliance.store_forward.database import FILE_NAME, open_database
@@ -49,6 +51,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     hub_seen_at: int | None
     clock_offset_ms: int | None  # the hub's clock minus ours
     problem: str  # an error id of errors.py, or empty
+    held: tuple[str, ...] = ()  # priorities that a rule or a pause holds back: `appliance link show` says why
 
 
 class Disk(msgspec.Struct, frozen=True, kw_only=True):
@@ -143,6 +146,7 @@ def read_line(connection: sqlite3.Connection) -> Line | None:
         hub_seen_at=row["hub_seen_at"],
         clock_offset_ms=row["clock_offset_ms"],
         problem=row["problem"],
+        held=tuple(Priority(number).word for number in json.loads(row["held"])),
     )
 
 

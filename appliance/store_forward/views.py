@@ -157,6 +157,7 @@ _PLAIN: Final = tuple(
 
 def _line(row: sqlite3.Row, ahead: Ahead, line: LineFacts, now: int) -> StudyLine:
     facts = StudyFacts(
+        priority=Priority(row["priority"]),
         instances=row["instances"],
         received=row["received"],
         packed=row["packed"],
@@ -201,6 +202,7 @@ def read_line(connection: sqlite3.Connection, now: int) -> LineFacts:
         problem=row["problem"],
         expected=_read_expected(connection, now) if alive else (),
         sender_beats=alive,
+        held=frozenset(Priority(number) for number in json.loads(row["held"])),
     )
 
 

@@ -19,7 +19,7 @@ from appliance.config import UnitConfig
 from appliance.errors import ApplianceError, NotFoundError
 from appliance.logs import get_logger
 from appliance.mistakes import where
-from appliance.webui import context, engineer, language, login, studies
+from appliance.webui import context, engineer, language, login, sending, studies
 from appliance.webui.catalogue import Catalogues, own_name, shipped
 from appliance.webui.names import clean, person_name
 from appliance.webui.say import _
@@ -63,7 +63,7 @@ def create_app(config: UnitConfig) -> Flask:
     babel = Babel(app, default_locale="en", locale_selector=language.select_language)
     babel.domain_instance = Catalogues()
     CSRFProtect(app)
-    for part in (login.blueprint, studies.blueprint, engineer.blueprint):
+    for part in (login.blueprint, studies.blueprint, sending.blueprint, engineer.blueprint):
         app.register_blueprint(part)
     app.teardown_appcontext(context.close_db)
     app.after_request(_finish)

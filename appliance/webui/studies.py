@@ -16,7 +16,7 @@ from appliance.model import status
 from appliance.model.priority import Priority
 from appliance.store_forward import actions, views
 from appliance.store_forward.database import transaction
-from appliance.webui import context, health_words, help_words, language, timeline, words
+from appliance.webui import context, health_words, help_words, language, sending, timeline, words
 from appliance.webui.context import db, needs_login, now
 from appliance.webui.say import _, _n
 
@@ -59,11 +59,12 @@ def _glance() -> dict[str, Any]:
     counts = views.read_counts(connection, language.midnight(moment), moment)
     backlog = views.read_backlog(connection)
     sentence = status.box_sentence(counts, box.line)
-    who = context.session()
+    who, use = context.session(), sending.current_use()
     return {
         "banner": words.banner(sentence, counts, box.line, backlog, moment),
         "help": help_words.help_lines(needs.help_list(box, moment), moment, engineer=bool(who and who.is_engineer)),
         "studies": [study_row(line, box.line, moment) for line in found],
+        "use": {"said": sending.hold_words(use, moment), "paused": use.pause is not None},
         "strip": health_words.health_strip(box, moment),
         "older": _url(before=f"{found[-1].last_received_at}-{found[-1].id}") if more else "",
         "newest": _url() if request.args.get("before") else "",

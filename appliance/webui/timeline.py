@@ -131,6 +131,8 @@ ACTIONS: Final[dict[str, LazyString]] = {
     "check_conflicts": _l("checked a conflict"),
     "dismiss_refusal": _l("took a refusal off the list"),
     "decide_device": _l("decided about a device"),
+    "pause_link": _l("paused sending"),
+    "resume_link": _l("resumed sending"),
     "describe_device": _l("described a device"),
     "add_user": _l("added a user"),
     "set_pin": _l("set a new PIN"),

@@ -65,7 +65,9 @@ def _detail_here(status: StudyStatus, _link: LineFacts, _now: int) -> str:
 
 def _detail_waiting(status: StudyStatus, link: LineFacts, now: int) -> str:
     parts = []
-    if not link.carries:
+    if status.held:
+        parts.append(_("Safe on this box; waits until it may go"))
+    elif not link.carries:
         parts.append(_("Safe on this box; goes by itself"))
     elif status.studies_ahead:
         parts.append(_n("%(num)s study goes first", "%(num)s studies go first", status.studies_ahead))
@@ -166,6 +168,7 @@ def banner(sentence: BoxSentence, counts: BoxCounts, link: LineFacts, backlog: i
         BoxSentence.ALL_AT_HUB: lambda: (_all_at_hub(counts.today), "good"),
         BoxSentence.SOME_NEED_HELP: lambda: (_some_need_help(counts), "wait"),
         BoxSentence.ON_THEIR_WAY: lambda: (_on_their_way(counts, link, backlog, now), "move"),
+        BoxSentence.HELD: lambda: (_held(counts, link), "wait"),
         BoxSentence.LINE_DOWN: lambda: (
             _("The line has been down since %(time)s.", time=since) + " " + waiting,
             "wait",
@@ -196,6 +199,12 @@ def banner(sentence: BoxSentence, counts: BoxCounts, link: LineFacts, backlog: i
         ),
     }
     return Banner(*texts[sentence]())
+
+
+def _held(counts: BoxCounts, link: LineFacts) -> str:
+    some_go = Priority.STAT not in link.held
+    first = _("Only the most urgent studies go now.") if some_go else _("No study goes now.")
+    return first + " " + _waiting_sentence(counts.under_way)
 
 
 def _waiting_sentence(count: int) -> str:

@@ -119,12 +119,15 @@ LIMIT 100
 UPDATE study SET whole_at = :now WHERE id = :id AND delivered_at IS NOT NULL AND whole_at IS NULL
 
 -- name: link
-SELECT up, since, rate, round_trip_ms, hub_seen_at, hub_name, clock_offset_ms, problem FROM link WHERE id = 1
+SELECT up, since, rate, round_trip_ms, hub_seen_at, hub_name, clock_offset_ms, problem, held FROM link WHERE id = 1
 
 -- name: set_link
-INSERT INTO link (id, up, since, rate, rate_spread, round_trip_ms, hub_seen_at, hub_name, clock_offset_ms, problem)
-VALUES (1, :up, :since, :rate, :rate_spread, :round_trip_ms, :hub_seen_at, :hub_name, :clock_offset_ms, :problem)
+INSERT INTO link
+    (id, up, since, rate, rate_spread, round_trip_ms, hub_seen_at, hub_name, clock_offset_ms, problem, held)
+VALUES
+    (1, :up, :since, :rate, :rate_spread, :round_trip_ms, :hub_seen_at, :hub_name, :clock_offset_ms, :problem, :held)
 ON CONFLICT (id) DO UPDATE SET
     up = excluded.up, since = excluded.since, rate = excluded.rate, rate_spread = excluded.rate_spread,
     round_trip_ms = excluded.round_trip_ms, hub_seen_at = excluded.hub_seen_at, hub_name = excluded.hub_name,
-    clock_offset_ms = excluded.clock_offset_ms, problem = excluded.problem
+    clock_offset_ms = excluded.clock_offset_ms, problem = excluded.problem,
+    held = excluded.held

@@ -11,10 +11,12 @@ import pytest
 from support import rows
 from support.certificates import make_certificate
 
-from appliance.config import Dicom, UnitConfig, write_commented
+from appliance.config import Dicom, Link, LinkUplink, LinkWindow, UnitConfig, write_commented
+from appliance.link.allowance import Pause, Usage, allow, never, rules_of
 from appliance.store_forward import doctor
 from appliance.store_forward.database import FILE_NAME, open_database
-from appliance.store_forward.doctor import Check, Level
+from appliance.store_forward.doctor import Check, Level, check_use
+from appliance.store_forward.link_use import LinkUse
 from appliance.store_forward.status import PROCESSES, Disk, Line
 
 NOW = 1_795_000_000_000
@@ -255,3 +257,29 @@ def test_a_study_that_needs_help_is_a_warning(path: Path, connection: sqlite3.Co
 def test_the_exit_code_is_that_of_the_worst() -> None:
     ok, warning, failing = (Check(name="x", level=level, said="") for level in Level)
     assert [doctor.exit_code(c) for c in ([ok], [ok, warning], [failing, warning], [])] == [0, 1, 2, 0]
+
+
+def _use(link: Link, pause: Pause | None = None) -> Check:
+    rules = rules_of(link, "UTC")
+    allowance = allow(rules, Usage(), pause, NOW)
+    use = LinkUse(month="2026-03", uplink="", carried=(), pause=pause, allowance=allowance)
+    return check_use(use, never(rules), NOW, rules.zone)
+
+
+def test_a_pause_is_a_warning_and_hours_that_are_not_now_are_not() -> None:
+    assert _use(Link()).level is Level.OK
+    paused = _use(Link(), Pause(at=NOW - 5, by="Grace"))
+    assert (paused.level, paused.since, paused.said) == (
+        Level.WARNING,
+        NOW - 5,
+        "Paused by Grace until somebody resumes it",
+    )
+    night = LinkWindow(opens="00:00", closes="00:01"), LinkWindow(opens="12:00", closes="12:01")
+    assert _use(Link(windows=night)).level is Level.OK
+
+
+def test_rules_that_can_never_be_met_fail() -> None:
+    found = _use(Link(windows=(LinkWindow(priorities=("urgent",)),)))
+    assert found.level is Level.FAILING
+    assert "routine, prior" in found.said
+    assert _use(Link(uplinks=(LinkUplink(name="SIM", monthly_mb=0),))).level is Level.FAILING

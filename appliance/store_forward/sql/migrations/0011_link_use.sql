@@ -30,3 +30,6 @@ CREATE INDEX parcel_may_show ON parcel (study_id, id)
     WHERE state IN ('built', 'open') AND held_at IS NULL AND hub_offset < preview_bytes;
 CREATE INDEX parcel_wished ON parcel (rank, id) WHERE state IN ('built', 'open') AND held_at IS NULL AND rank <> 0;
 CREATE INDEX parcel_open ON parcel (id) WHERE state = 'open';
+
+-- forward: the priorities that a rule or a pause holds back now (JSON array of numbers)
+ALTER TABLE link ADD COLUMN held TEXT NOT NULL DEFAULT '[]';
