@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
+from urllib.parse import urlsplit
 
 from support.processes import free_port
 
@@ -107,7 +108,7 @@ class _Conversation:
             while (start := self._down.find(b"HTTP/1.1 ")) >= 0 and (end := self._down.find(b"\r\n\r\n", start)) >= 0:
                 head, self._down = self._down[start : end + 4], self._down[end + 4 :]
                 offset, location = _OFFSET.search(head), _LOCATION.search(head)
-                target = location.group(1).decode() if location else self._target
+                target = urlsplit(location.group(1).decode()).path if location else self._target
                 if offset and head.startswith((b"HTTP/1.1 200", b"HTTP/1.1 201", b"HTTP/1.1 204")):
                     known = self._seen.acknowledged.get(target, 0)
                     self._seen.acknowledged[target] = max(known, int(offset.group(1)))
