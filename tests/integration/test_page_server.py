@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import http.client
+import select
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 import pytest
 from support.page import served
+from support.processes import wait_for
 from support.ward import Ward, ward_config
 
 from appliance.clock import now_ms
 from appliance.errors import ListenError
-from appliance.webui import server
+from appliance.store_forward.database import transaction
+from appliance.webui import crowd, server
 
 
 @pytest.fixture
@@ -100,6 +103,73 @@ def test_silent_clients_do_not_stop_others(url: str) -> None:
     assert time.monotonic() - started < 5
     for connection in silent:
         connection.close()
+
+
+def hold(url: str, count: int, addresses: Sequence[str], said: bytes = b"") -> list[socket.socket]:
+    """Connections that are left open, from each of the addresses in turn; `said` is all they ever say."""
+    host, port = url.removeprefix("http://").split(":")
+    found = []
+    for number in range(count):
+        source = (addresses[number % len(addresses)], 0)
+        found.append(socket.create_connection((host, int(port)), timeout=10, source_address=source))
+        found[-1].sendall(said)
+    return found
+
+
+def seconds_to_load(url: str, source: str) -> float:
+    """How long a browser at `source` waits for the page."""
+    started = time.monotonic()
+    host, port = url.removeprefix("http://").split(":")
+    connection = http.client.HTTPConnection(host, int(port), timeout=20, source_address=(source, 0))
+    connection.request("GET", "/login")
+    answer = connection.getresponse()
+    assert answer.status == 200
+    assert b"</html>" in answer.read()
+    connection.close()
+    return time.monotonic() - started
+
+
+@pytest.mark.parametrize("said", [b"", b"GET /login HTTP/1.1\r\nHost: x\r\n"], ids=["silent", "half a request"])
+def test_two_hundred_connections_of_one_address_take_the_page_from_nobody(url: str, said: bytes) -> None:
+    held = hold(url, 200, ["127.0.0.2"], said)
+    for _ in range(3):
+        assert seconds_to_load(url, "127.0.0.3") < 1.0
+    assert seconds_to_load(url, "127.0.0.2") < 1.0, "not even from itself: its oldest made room"
+    close(held)
+
+
+def test_two_hundred_connections_of_many_addresses_take_the_page_from_nobody(url: str) -> None:
+    held = hold(url, 200, [f"127.0.1.{number}" for number in range(1, 101)])
+    for _ in range(3):
+        assert seconds_to_load(url, "127.0.0.3") < 1.0
+    close(held)
+
+
+def test_an_address_is_held_to_its_share(url: str) -> None:
+    held = hold(url, crowd.PER_ADDRESS + 5, ["127.0.0.2"])
+    assert status(url) == 200  # after which all of them were taken
+    closed = select.select(held, [], [], 0)[0]
+    assert closed == held[:5], "those that were silent for longest"
+    assert [connection.recv(1) for connection in closed] == [b""] * 5
+    close(held)
+
+
+def close(connections: list[socket.socket]) -> None:
+    for connection in connections:
+        connection.close()
+
+
+def test_a_locked_database_does_not_hold_the_page_up(tmp_path: Path) -> None:
+    ward = Ward(tmp_path, now_ms())
+    with served(ward_config(tmp_path)) as url:
+        wait_for(lambda: ward.db.execute("SELECT 1 FROM process").fetchone(), "it beats")
+        with transaction(ward.db):
+            until = time.monotonic() + 6.0  # three beats
+            while time.monotonic() < until:
+                assert seconds_to_load(url, "127.0.0.1") < 1.0
+        before = ward.db.execute("SELECT beat_at FROM process").fetchone()[0]
+        wait_for(lambda: ward.db.execute("SELECT beat_at FROM process").fetchone()[0] > before, "it beats again")
+    ward.close()
 
 
 def test_the_server_does_not_say_what_it_is(url: str) -> None:
