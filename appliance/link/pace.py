@@ -13,6 +13,7 @@ import msgspec
 BURST_SECONDS: Final = 0.1
 PIECE_SECONDS: Final = 0.05
 UNSENT_SECONDS: Final = 0.25
+QUEUE_SECONDS: Final = 0.15
 _PIECE_MAX: Final = 65536
 _FIRST_SEGMENTS: Final = 10  # RFC 6928: what TCP itself starts with
 _UNSENT_MIN: Final = 2048
@@ -74,7 +75,7 @@ class RoundTrip(NamedTuple):
 
 
 def window_bytes(rate: float, trip: RoundTrip, segment: int) -> int:
-    """How much may be under way or waiting in the kernel: what the line holds, and a quarter of a second more.
+    """With how much under way or waiting in the kernel another piece may follow: what the line holds, and a little.
 
     TCP alone fills whatever queue a modem has, and on a line of 64 kbit/s what is to overtake would wait behind that
     for seconds. While no queue is seen the line may carry more than was measured, and twice as much is tried. `rate`:
@@ -82,9 +83,9 @@ def window_bytes(rate: float, trip: RoundTrip, segment: int) -> int:
     """
     if not rate:
         return _FIRST_SEGMENTS * segment
-    queued = trip.late - trip.shortest > UNSENT_SECONDS / 2
+    queued = trip.late - trip.shortest > QUEUE_SECONDS
     held = trip.shortest * (1 if queued else 2)
-    return int(rate * (held + UNSENT_SECONDS)) + segment
+    return int(rate * (held + QUEUE_SECONDS)) + segment
 
 
 def unsent_bytes(rate: float, cap: float | None) -> int:

@@ -37,7 +37,7 @@ def read_counts(sock: socket.socket) -> Counts | None:
     return Counts(sent, received, out, into)
 
 
-def read_round_trip(sock: socket.socket) -> RoundTrip:
+def read_round_trip(sock: socket.socket | None) -> RoundTrip:
     """The connection's round trip; zeros for one that is closed, or when the kernel is too old to tell."""
     info = _read_info(sock)
     if info is None:
@@ -46,8 +46,8 @@ def read_round_trip(sock: socket.socket) -> RoundTrip:
     return RoundTrip(shortest / 1e6, late / 1e6)
 
 
-def _read_info(sock: socket.socket) -> bytes | None:
-    if sock.fileno() < 0:
+def _read_info(sock: socket.socket | None) -> bytes | None:
+    if sock is None or sock.fileno() < 0:
         return None
     try:
         info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _SIZE)

@@ -63,6 +63,7 @@ class Pacer:
         self.rate = Rate()
         self._tunnel = tunnel
         self._late: deque[float] = deque(maxlen=_LATE_SAMPLES)
+        self._bodies: set[Body] = set()
         self._pace = Pace()
         self._spent = 0.0
 
@@ -75,8 +76,19 @@ class Pacer:
         """Seconds until the cap lets the next piece go."""
         return self._pace.pause(time.monotonic()) if self.cap is not None else 0.0
 
-    def queue_pause(self, queued: int, trip: RoundTrip, segment: int) -> float:
-        """Seconds until there is room behind the `queued` bytes that the hub has not acknowledged."""
+    def begins(self, body: Body) -> None:
+        """The body gives bytes to its connection from now on."""
+        self._bodies.add(body)
+
+    def ends(self, body: Body) -> None:
+        """The hub has answered the body, or its connection is gone."""
+        self._bodies.discard(body)
+
+    def queue_pause(self, trip: RoundTrip, segment: int) -> float:
+        """Seconds until there is room behind what the hub has not acknowledged, of the bodies before too."""
+        queued = sum(body.unacknowledged for body in self._bodies)
+        if queued <= segment:
+            return 0.0
         highest = max([self.rate.value, *self._late])
         over = queued - window_bytes(highest, trip, segment)
         if over <= 0:
@@ -145,9 +157,10 @@ class Body(aiohttp.payload.Payload):
             self._transport.set_write_buffer_limits(high=0)  # what is written is in the kernel, not in our memory
             self._socket = self._transport.get_extra_info("socket")
         segment = _segment_of(self._socket)
+        self._pacer.begins(self)
         self.moved_at = time.monotonic()
         while not self.ended and self._start + self.sent < self._end:
-            if pause := self._pacer.pause() or self._queue_pause(segment):
+            if pause := self._pacer.pause() or self._pacer.queue_pause(read_round_trip(self._socket), segment):
                 await self._wait(pause)
                 continue
             self._tell_socket()
@@ -162,15 +175,14 @@ class Body(aiohttp.payload.Payload):
             await asyncio.sleep(0)  # a line as fast as loopback never makes `drain` wait, and others want to run
         self.stop()
 
-    def _queue_pause(self, segment: int) -> float:
-        queued = _unacknowledged(self._socket)
-        if queued is None or queued <= segment:
-            return 0.0
-        return self._pacer.queue_pause(queued, read_round_trip(self._socket), segment)
+    @property
+    def unacknowledged(self) -> int:
+        """Bytes given to the kernel that the hub's TCP has not taken."""
+        return _unacknowledged(self._socket) or 0
 
     async def _wait(self, pause: float) -> None:
         """For the pace. A line that has taken all that it was given does not stand still meanwhile."""
-        if _unacknowledged(self._socket) == 0:
+        if not self.unacknowledged:
             self.moved_at = time.monotonic()
         await asyncio.sleep(min(pause, _LOOK_SECONDS))
 
@@ -261,6 +273,7 @@ class HubClient:
                 return answer
         finally:
             body.stop()
+            self.pacer.ends(body)
             if answer is None:
                 body.abort()
 

@@ -20,7 +20,7 @@ from support.tiny_instances import TinyInstance, element
 
 from appliance.compress.pool import WorkerPool
 from appliance.compress.values import PackedParcel, ParcelContext, Source
-from appliance.config import Compress, Site, Storage, UnitConfig, Uplink
+from appliance.config import Compress, Link, Site, Storage, UnitConfig, Uplink
 from appliance.model.priority import Priority
 from appliance.model.states import InstanceEvent
 from appliance.store_forward import forward
@@ -50,12 +50,13 @@ class Packed:
 
 @dataclass
 class SendingUnit:
-    """`uplink`: keys of [hub] beside its address and secret."""
+    """`uplink`: keys of [hub] beside its address and secret. `link`: the section of that name."""
 
     data: Path
     url: str
     secret: str
     uplink: dict[str, Any] = field(default_factory=dict)
+    link: Link = field(default_factory=Link)
 
     def __post_init__(self) -> None:
         for name in ("parcels", "spool"):
@@ -69,7 +70,10 @@ class SendingUnit:
     def config(self) -> UnitConfig:
         hub = {"url": self.url, "secret_file": str(self.secret_file), "stall_seconds": 3.0, "connect_seconds": 2.0}
         return UnitConfig(
-            site=Site(id="site-1"), storage=Storage(data=str(self.data)), hub=Uplink(**(hub | self.uplink))
+            site=Site(id="site-1"),
+            storage=Storage(data=str(self.data)),
+            hub=Uplink(**(hub | self.uplink)),
+            link=self.link,
         )
 
     @contextlib.contextmanager

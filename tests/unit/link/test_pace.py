@@ -79,8 +79,8 @@ def test_no_more_waits_in_the_kernel_than_a_quarter_of_a_second(rate: float, cap
 def test_the_first_window_is_that_of_tcp_and_later_ones_follow_the_line() -> None:
     assert window_bytes(0, RoundTrip(), 1368) == 13_680
     idle, full = RoundTrip(0.8, 0.81), RoundTrip(0.8, 1.05)
-    assert window_bytes(8_000, idle, 1368) == 8_000 * 1.6 + 2_000 + 1368, "no queue is seen: the line may carry more"
-    assert window_bytes(8_000, full, 1368) == 8_000 * 0.8 + 2_000 + 1368
+    assert window_bytes(8_000, idle, 1368) == 8_000 * 1.6 + 1_200 + 1368, "no queue is seen: the line may carry more"
+    assert window_bytes(8_000, full, 1368) == 8_000 * 0.8 + 1_200 + 1368
 
 
 @pytest.mark.parametrize("shortest", [0.0, 0.001, 0.05, 0.3, 0.715, 2.0])
