@@ -186,7 +186,10 @@ for _name in _PROCESSES:
 @cli.command()
 @click.pass_obj
 def run(config_path: Path) -> None:
-    """Run all processes of a unit, and keep them running: four, and `tunnel` when [tunnel] is configured."""
+    """Run all processes of a unit, and keep them running.
+
+    Four, and `tunnel` when [tunnel] is configured.
+    """
     config = _load_unit(config_path)
     click.echo(f"unit {config.site.id}: DICOM {config.dicom.ae_title} on {config.dicom.bind}:{config.dicom.port}")
     click.echo(f"page: http://{config.web.bind}:{config.web.port}/")
