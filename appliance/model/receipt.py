@@ -65,7 +65,7 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True):
     uploads_max: Count
 
 
-_Answer = TypeVar("_Answer", ParcelVerdict, Hello)
+_Answer = TypeVar("_Answer", bound=msgspec.Struct)
 
 
 def read_answer(content: bytes, kind: type[_Answer]) -> _Answer | None:

@@ -28,6 +28,8 @@ from appliance.link.tunnel import find_way
 from appliance.logs import configure, get_logger
 from appliance.store_forward.database import open_database
 from appliance.store_forward.desk import Desk
+from appliance.store_forward.early import EarlyBook
+from appliance.store_forward.early_desk import EarlyDesk
 from appliance.store_forward.forecasts import learning
 from appliance.store_forward.full_disk import WAITING, insist, may_pass
 from appliance.store_forward.hub_line import HubLine
@@ -73,18 +75,20 @@ async def _run(config: UnitConfig, hub: HubClient, base: str, stop: threading.Ev
         if outbox is None:
             return
         desk = Desk(outbox, thread)
+        book = await desk.do(EarlyBook, config.data)
         try:
-            await Forward(config, hub, desk, base).run(stop)
+            await Forward(config, hub, desk, book, base).run(stop)
         finally:
             await hub.close()
+            await desk.once(book.close)
             await desk.once(outbox.close)
 
 
 class Forward:
     """The tasks of this process and what they share: `wake` (the turn may have changed) and `uploaded`."""
 
-    def __init__(self, config: UnitConfig, hub: HubClient, desk: Desk, base: str) -> None:
-        self._config, self._hub, self._desk, self._base = config, hub, desk, base
+    def __init__(self, config: UnitConfig, hub: HubClient, desk: Desk, book: EarlyBook, base: str) -> None:
+        self._config, self._hub, self._desk, self._book, self._base = config, hub, desk, book, base
         self._wake, self._uploaded, self._unreadable = asyncio.Event(), asyncio.Event(), Unreadable()
         self._reported: LinkRow | None = None
         self._beaten = 0.0
@@ -113,7 +117,16 @@ class Forward:
             unreadable=self._unreadable,
         )
         log.info("forward starts", interface=self._config.hub.interface)
-        work = (self._line.keep(), self._hub.measure(), self._sender.run(), verdicts.run(), self._report_for_ever())
+        early = EarlyDesk(self._line, self._desk, self._book, self._base, self._wake)
+        work = (
+            self._line.keep(),
+            self._hub.measure(),
+            self._sender.run(),
+            verdicts.run(),
+            early.tell(),
+            early.ask(),
+            self._report_for_ever(),
+        )
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(one) for one in work]
             await self._look_until(stop)

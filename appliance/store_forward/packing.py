@@ -34,6 +34,7 @@ from appliance.logs import get_logger
 from appliance.model.priority import Priority
 from appliance.model.states import InstanceEvent, ParcelEvent, ParcelState
 from appliance.named_sql import NamedSql
+from appliance.store_forward import wishes
 from appliance.store_forward.batches import Line, Waiting, lingers, may_pack
 from appliance.store_forward.database import open_database, transaction
 from appliance.store_forward.full_disk import WAITING, Wait, insist
@@ -164,7 +165,12 @@ class Packing:
 
     def _waiting(self, study_id: int) -> list[sqlite3.Row]:
         busy = [row["id"] for batch in self._busy.values() for row in batch.rows]
-        values = {"study_id": study_id, "busy": json.dumps(busy), "limit": self._config.compress.parcel_instances}
+        values = {
+            "study_id": study_id,
+            "busy": json.dumps(busy),
+            "first": json.dumps(wishes.packed_first(self._db, study_id)),
+            "limit": self._config.compress.parcel_instances,
+        }
         rows = self._db.execute(_SQL["waiting"], values).fetchall()
         # Those that failed are packed apart: should another instance have made them fail, it can't do so again.
         return [row for row in rows if _is_plain(row) == _is_plain(rows[0])]
@@ -267,6 +273,7 @@ class Packing:
         self._line_until = 0.0  # it has one more now
         parcel_id = self._db.execute(_SQL["add_parcel"], parcel).lastrowid
         self._db.execute(_SQL["put_into_parcel"], {"ids": json.dumps(ids), "parcel_id": parcel_id})
+        wishes.apply(self._db, batch.study_id, now)
         move_instances(self._db, ids, InstanceEvent.PACK)
         for header in packed.headers:
             values = {

@@ -259,7 +259,9 @@ class HubClient:
         return self.pacer.rate
 
     async def ask(self, request: Request, *, seconds: float, limit: int = _ANSWER_MAX) -> tuple[Answer, bytes]:
-        """Makes a request without a body. Returns the answer and its body, cut after `limit` + 1 bytes when longer."""
+        """Makes a request without a body, or with a small one. Returns the answer and its body, cut after `limit` + 1
+        bytes when longer.
+        """
         async with self._bounded(None) as timeout:
             timeout.reschedule(asyncio.get_running_loop().time() + self._uplink.connect_seconds + seconds)
             return await self._exchange(request, None, limit)
@@ -322,7 +324,7 @@ class HubClient:
             request.method,
             url,
             headers=headers,
-            data=body,
+            data=body if body is not None else request.content or None,
             chunked=True if body is not None else None,
             allow_redirects=False,
         ) as response:

@@ -145,7 +145,12 @@ def _lines(connection: sqlite3.Connection, ids: list[int], now: int) -> list[Stu
         return []
     line, ahead = read_line(connection, now), _read_ahead(connection)
     rows = connection.execute(_SQL["studies"], {"ids": json.dumps(ids)}).fetchall()
-    return [_line(row, ahead.get(row["id"], Ahead()), line, now) for row in rows]
+    return [_line(row, _before(row, ahead), line, now) for row in rows]
+
+
+def _before(row: sqlite3.Row, ahead: dict[int, Ahead]) -> Ahead:
+    """What goes before the study; not known while the hub does not want all of it."""
+    return Ahead(known=False) if row["kept_here"] else ahead.get(row["id"], Ahead())
 
 
 _PLAIN: Final = tuple(

@@ -83,12 +83,15 @@ class ProtocolError(Exception):
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """A request to make. `target` is a path at the hub. With `offset` its body is the file's bytes from there on."""
+    """A request to make. `target` is a path at the hub. With `offset` its body is the file's bytes from there on, else
+    `content`.
+    """
 
     method: str
     target: str
     headers: dict[str, str]
     offset: int | None = None
+    content: bytes = b""
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):

@@ -99,6 +99,26 @@ def _conflicts_checked(_count: int, detail: str) -> str:
     return _("%(who)s looked at what was in conflict.", who=clean(detail))
 
 
+def _wish_first(_count: int, detail: str) -> str:
+    if detail:
+        return _("The hub asked for series %(series)s first.", series=clean(detail))
+    return _("The hub asked for this study first.")
+
+
+def _wish_enough(_count: int, detail: str) -> str:
+    if detail:
+        return _(
+            "The hub has enough of series %(series)s; the rest of it stays here until it asks.", series=clean(detail)
+        )
+    return _("The hub has enough of this study; the rest stays here until it asks.")
+
+
+def _wish_all(_count: int, detail: str) -> str:
+    if detail:
+        return _("The hub asked for the rest of series %(series)s.", series=clean(detail))
+    return _("The hub asked for the rest of this study.")
+
+
 EVENTS: Final[dict[str, Callable[[int, str], str]]] = {
     "received_first": _received_first,
     "received": _received,
@@ -112,6 +132,9 @@ EVENTS: Final[dict[str, Callable[[int, str], str]]] = {
     "priority": _priority,
     "send_again": _send_again,
     "conflicts_checked": _conflicts_checked,
+    "wish_first": _wish_first,
+    "wish_enough": _wish_enough,
+    "wish_all": _wish_all,
 }
 
 

@@ -23,10 +23,12 @@ from appliance.compress.parcel import read_preamble
 from appliance.compress.pool import WorkerPool
 from appliance.config import Compress, Storage, UnitConfig
 from appliance.errors import SpoolError
+from appliance.model.notice import Wish, Wishes, WishKind
 from appliance.model.priority import Priority
 from appliance.store_forward import packing
 from appliance.store_forward.database import open_database
 from appliance.store_forward.packing import Packing
+from appliance.store_forward.wishes import take
 
 IMAGE = Image(32, 32)
 GOOD = bytes(range(256)) * 8
@@ -129,6 +131,24 @@ def test_the_most_urgent_study_is_packed_first_and_among_equals_the_first_that_c
     found = unit.all("SELECT study_id FROM parcel ORDER BY id")
     assert sorted(found[:2]) == [(3,), (4,)]  # the stat study has a worker of its own beside the other one
     assert found[2:] == [(2,), (1,)]
+
+
+def test_what_the_hub_wants_first_is_packed_first_and_its_parcels_stand_as_was_wished(tmp_path: Path) -> None:
+    with contextlib.closing(Unit(tmp_path, parcel_instances=1)) as unit:
+        study = unit.study(study_instance_uid="1.2")
+        wanted = (study[0], rows.add_series(unit.db, study[0], series_number="3"))
+        for series in (study, wanted):
+            unit.receive(series)
+        wishes = [
+            Wish(id=1, study_instance_uid="1.2", kind=WishKind.ENOUGH, at=0),
+            Wish(id=2, study_instance_uid="1.2", series="3", kind=WishKind.FIRST, at=0),
+        ]
+        take(unit.db, Wishes(wishes=wishes, latest=2), 7)
+        unit.start()
+        unit.pack_all()
+        query = """SELECT instance.series_id, parcel.rank < 0, parcel.held_at IS NOT NULL
+            FROM parcel JOIN instance ON instance.parcel_id = parcel.id ORDER BY parcel.id"""
+        assert unit.all(query) == [(wanted[1], 1, 0), (study[1], 0, 1)]
 
 
 def test_later_parcels_of_one_study_are_one_line_in_its_timeline(unit: Unit) -> None:

@@ -9,17 +9,25 @@ ORDER BY priority, first_received_at
 LIMIT :limit
 
 -- name: waiting
--- Of one study the first :limit instances that wait and are not being packed (:busy, JSON array of ids).
+-- Of one study the first :limit instances that wait and are not being packed (:busy, JSON array of ids), those of the
+-- series :first (JSON array of ids) before others.
 SELECT id, series_id, sop_class_uid, sop_instance_uid, transfer_syntax_uid, digest, bytes, file, pack_failures,
     calling_ae, received_at
 FROM instance
 WHERE study_id = :study_id AND state = 'received' AND id NOT IN (SELECT value FROM json_each(:busy))
-ORDER BY series_id, id
+ORDER BY series_id IN (SELECT value FROM json_each(:first)) DESC, series_id, id
 LIMIT :limit
 
 -- name: line
--- Parcels that wait for the line, the bytes of them that the hub lacks, and whether the line is up.
-SELECT coalesce(sum(to_send), 0) AS parcels, coalesce(sum(to_send_bytes), 0) AS bytes,
+-- Parcels that wait for the line, the bytes of them that the hub lacks, and whether the line is up. What the hub does not
+-- want now waits for no line.
+SELECT coalesce(sum(to_send), 0) - (
+        SELECT count(*) FROM parcel INDEXED BY parcel_held WHERE held_at IS NOT NULL AND state IN ('built', 'open')
+    ) AS parcels,
+    coalesce(sum(to_send_bytes), 0) - (
+        SELECT coalesce(sum(bytes - hub_offset), 0) FROM parcel INDEXED BY parcel_held
+        WHERE held_at IS NOT NULL AND state IN ('built', 'open')
+    ) AS bytes,
     coalesce((SELECT up FROM link WHERE id = 1), 0) AS up
 FROM study WHERE to_send > 0
 

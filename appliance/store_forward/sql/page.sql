@@ -26,13 +26,14 @@ AND NOT (s.quarantined > 0 OR s.conflicts + s.identity_conflict > s.conflicts_ch
 
 -- name: studies
 -- The lines of the studies :ids (JSON array).
-SELECT s.*, p.wire_bytes, p.wire_done, p.wire_data_bytes,
+SELECT s.*, p.wire_bytes, p.wire_done, p.wire_data_bytes, p.kept_here,
        (SELECT json_group_array(DISTINCT modality) FROM series WHERE study_id = s.id) AS modalities,
        (SELECT json_group_array(DISTINCT body_part) FROM series WHERE study_id = s.id) AS body_parts
 FROM study AS s, (SELECT value AS id FROM json_each(:ids)) AS wanted
 LEFT JOIN (
     SELECT study_id, sum(bytes) AS wire_bytes, sum(data_bytes) AS wire_data_bytes,
-           sum(iif(state IN ('uploaded', 'delivered'), bytes, max(hub_offset, progress))) AS wire_done
+           sum(iif(state IN ('uploaded', 'delivered'), bytes, max(hub_offset, progress))) AS wire_done,
+           max(held_at IS NOT NULL AND state IN ('built', 'open')) AS kept_here
     FROM parcel
     WHERE study_id IN (SELECT value FROM json_each(:ids)) AND state <> 'refused' AND superseded_at IS NULL
     GROUP BY study_id
@@ -41,8 +42,12 @@ WHERE s.id = wanted.id
 ORDER BY s.last_received_at DESC, s.id DESC
 
 -- name: going
--- Studies with packed bytes that the hub lacks.
-SELECT id, priority, first_received_at, to_send_bytes, received > 0 AS unpacked FROM study WHERE to_send > 0
+-- Studies with packed bytes that the hub lacks, without what it does not want now: that goes before nothing.
+SELECT id, priority, first_received_at, received > 0 AS unpacked, to_send_bytes - coalesce((
+        SELECT sum(bytes - hub_offset) FROM parcel INDEXED BY parcel_held
+        WHERE study_id = study.id AND held_at IS NOT NULL AND state IN ('built', 'open')
+    ), 0) AS to_send_bytes
+FROM study WHERE to_send > 0
 
 -- name: first_unpacked
 SELECT min(priority) AS priority FROM study WHERE received > 0

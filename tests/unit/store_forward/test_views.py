@@ -207,3 +207,18 @@ def test_no_list_ever_walks_through_instances_or_parcels(ward: Ward, state: str)
             names |= {"ids": "[1]", "text": '"x"*'}
             plan = [row["detail"] for row in ward.db.execute(f"EXPLAIN QUERY PLAN {query}", names)]
             assert not [step for step in plan if re.match(r"SCAN (i|p|instance|parcel|event)\b", step)], query
+
+
+def test_what_the_hub_does_not_want_now_has_no_estimate_and_goes_before_nothing(ward: Ward) -> None:
+    ward.line(up=True, since=NOW, rate=100.0)
+    held, other = (ward.study(name, name, image_bytes=3000, came=NOW - HOUR) for name in "AB")
+    parcel = ward.pack(held)
+    ward.pack(other)
+
+    def to_go() -> dict[int, int | None]:
+        return {line.id: line.status.bytes_to_go for line in views.list_studies(ward.db, Filter(), NOW)[0]}
+
+    before = to_go()
+    assert before[other] == 2 * (before[held] or 0) > 0
+    ward.db.execute("UPDATE parcel SET held_at = ? WHERE id = ?", (NOW, parcel))
+    assert to_go() == {held: None, other: before[held]}

@@ -1,0 +1,117 @@
+"""A unit tells a real hub of its studies before they are there, and does what the hub wishes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import rows
+from support.hub import RunningHub, hub_config, running_hub
+from support.sending_unit import SendingUnit, noise
+
+from appliance.clock import now_ms
+from appliance.hub.index import wishes as hub_wishes
+from appliance.hub.index.database import Index
+from appliance.model.notice import WishKind
+from appliance.store_forward import wishes
+from appliance.store_forward.database import transaction
+
+STUDY, OTHER = "2.25.1.1", "2.25.1.2"
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[RunningHub]:
+    with running_hub(hub_config(tmp_path / "hub")) as running:
+        yield running
+
+
+@pytest.fixture
+def unit(tmp_path: Path, hub: RunningHub) -> SendingUnit:
+    return SendingUnit(tmp_path / "unit", hub.url, hub.secret)
+
+
+def receive(unit: SendingUnit, uid: str) -> None:
+    """One instance came, and nothing of the study is packed."""
+    with unit.database() as connection, transaction(connection):
+        study = rows.add_study(
+            connection, study_instance_uid=uid, patient_name="Banda^Grace", first_received_at=now_ms()
+        )
+        rows.add_instance(connection, study, rows.add_series(connection, study, series_number="3", modality="CT"))
+
+
+def told(hub: RunningHub, uid: str) -> dict[str, Any]:
+    """What the hub knows of the study; empty when nothing."""
+    found = hub.rows("SELECT content FROM notice WHERE study_instance_uid = ?", uid)
+    return json.loads(found[0]["content"]) if found else {}
+
+
+def wish(hub: RunningHub, uid: str, kind: WishKind, series: str = "") -> None:
+    """As `appliance hub wish` does, in a process of its own."""
+    index = Index.open(hub.config)
+    with index.write() as connection:
+        hub_wishes.add(connection, "site-1", uid, series=series, kind=kind, by="a person", now=now_ms())
+    index.close()
+
+
+def queue(unit: SendingUnit, study: int, number: int) -> int:
+    """A parcel of the study is packed now, as the packing process does."""
+    parcel = unit.add_parcel(study, [noise(study, number, 20_000)])
+    with unit.database() as connection, transaction(connection):
+        found = connection.execute("SELECT study_id FROM parcel WHERE id = ?", (parcel,)).fetchone()
+        wishes.apply(connection, found["study_id"], now_ms())
+    return parcel
+
+
+def test_the_hub_is_told_of_a_study_before_anything_of_it_is_packed(unit: SendingUnit, hub: RunningHub) -> None:
+    receive(unit, STUDY)
+    with unit.forward():
+        unit.await_true(lambda: bool(told(hub, STUDY)), "the hub is told")
+    notice = told(hub, STUDY)
+    assert (notice["patient_name"], notice["instances"], notice["delivered"]) == ("Banda^Grace", 1, 0)
+    assert [each["series_number"] for each in notice["series"]] == ["3"]
+    assert hub.rows("SELECT * FROM study") == []
+
+
+def test_what_the_hub_does_not_want_now_stays_here_and_goes_when_it_asks(unit: SendingUnit, hub: RunningHub) -> None:
+    receive(unit, STUDY)
+    with unit.forward():
+        unit.await_true(lambda: bool(told(hub, STUDY)), "the hub is told")
+        wish(hub, STUDY, WishKind.ENOUGH)
+        unit.await_value(1, "SELECT count(*) FROM event WHERE kind = 'wish_enough'", seconds=10)
+        held = queue(unit, 1, 1)
+        goes = queue(unit, 2, 1)
+        unit.await_value("delivered", "SELECT state FROM parcel WHERE id = ?", goes)
+        assert unit.value("SELECT state FROM parcel WHERE id = ?", held) == "built"
+        assert unit.value("SELECT held_at FROM parcel WHERE id = ?", held) is not None
+        wish(hub, STUDY, WishKind.ALL)
+        unit.await_value("delivered", "SELECT state FROM parcel WHERE id = ?", held)
+    assert unit.rows("SELECT kind FROM event WHERE kind LIKE 'wish%' ORDER BY id") == [
+        {"kind": "wish_enough"},
+        {"kind": "wish_all"},
+    ]
+
+
+def test_wishes_that_were_made_while_the_unit_was_off_are_taken_once_after_it_starts(
+    unit: SendingUnit, hub: RunningHub
+) -> None:
+    receive(unit, STUDY)
+    wish(hub, STUDY, WishKind.FIRST, "3")
+    for _ in range(2):
+        with unit.forward():
+            unit.await_value(1, "SELECT number FROM wish_known")
+            unit.await_true(lambda: bool(told(hub, STUDY)), "the hub is told")
+    assert unit.value("SELECT count(*) FROM event WHERE kind = 'wish_first' AND detail = '3'") == 1
+    parcel = queue(unit, 1, 1)
+    assert unit.value("SELECT rank FROM parcel WHERE id = ?", parcel) == -1
+
+
+def test_wishes_for_other_sites_are_not_ours(unit: SendingUnit, hub: RunningHub) -> None:
+    receive(unit, STUDY)
+    with unit.forward():
+        unit.await_true(lambda: bool(told(hub, STUDY)), "the hub is told")
+        wish(hub, OTHER, WishKind.FIRST)
+        unit.await_value(1, "SELECT number FROM wish_known")
+    assert unit.value("SELECT count(*) FROM event") == 0
