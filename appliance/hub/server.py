@@ -16,7 +16,7 @@ from aiohttp import web
 
 from appliance.config import HubConfig
 from appliance.errors import ConfigError, DatabaseError, ListenError
-from appliance.hub import answers, notices, previewing, uploads
+from appliance.hub import answers, health, notices, previewing, uploads
 from appliance.hub.access import answer_errors, require_site
 from appliance.hub.checking import Checking
 from appliance.hub.cleaning import Cleaning
@@ -72,7 +72,7 @@ def make_app(parts: Parts) -> web.Application:
     """The HTTP face of a hub."""
     app = web.Application(middlewares=[answer_errors, require_site])
     app[PARTS] = parts
-    app.add_routes([*uploads.routes(), *answers.routes(), *notices.routes()])
+    app.add_routes([*uploads.routes(), *answers.routes(), *notices.routes(), *health.routes()])
     return app
 
 

@@ -18,9 +18,10 @@ from appliance.config import load_hub
 from appliance.errors import UsageError
 from appliance.hub.audit import note
 from appliance.hub.credentials import new_secret
-from appliance.hub.index import sites
+from appliance.hub.index import health, sites
 from appliance.hub.index.database import Index
 
+_TOLD_LONG_AGO_MS: Final = 180_000
 _SITE_ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,31}", re.ASCII)
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object; docs/reference/cli.md.")
 _secret_file = click.option(
@@ -99,14 +100,14 @@ def revoke(config_path: Path, site_id: str) -> None:
 def list_(config_path: Path, as_json: bool) -> None:
     """List the sites, and when each was last heard of."""
     with _index(config_path) as index, index.read() as connection:
-        found = sites.every(connection)
+        found, told = sites.every(connection), health.every(connection)
     if as_json:
         shown = ("id", "name", "created_at", "renewed_at", "revoked_at", "seen_at")
-        facts = [{key: getattr(one, key) for key in shown} for one in found]
+        facts = [{key: getattr(one, key) for key in shown} | _health_facts(told.get(one.id)) for one in found]
         click.echo(msgspec.json.encode({"sites": facts}).decode())
     elif found:
         now = clock.now_ms()
-        rows = [(one.id, one.name, _seen(one, now), "revoked" if one.revoked_at else "") for one in found]
+        rows = [(one.id, one.name, _seen(one, now), _needs(one, told.get(one.id), now)) for one in found]
         click.echo(terminal.table(("site", "name", "last seen (UTC)", ""), rows))
     else:
         click.echo("No site may upload yet: appliance hub site add ID --name NAME", err=True)
@@ -114,6 +115,24 @@ def list_(config_path: Path, as_json: bool) -> None:
 
 def _seen(one: sites.Site, now: int) -> str:
     return terminal.moment(one.seen_at, now) if one.seen_at else "never"
+
+
+def _health_facts(told: health.Told | None) -> dict[str, object]:
+    return {"health_at": told.told_at if told else None, "health": told.health if told else None}
+
+
+def _needs(one: sites.Site, told: health.Told | None, now: int) -> str:
+    """What waits there and what is wrong, as its unit told last."""
+    if one.revoked_at:
+        return "revoked"
+    if told is None:
+        return ""
+    said, oldest = told.health, told.health.oldest_undelivered_at
+    waits = f"{said.studies_undelivered} studies wait" if said.studies_undelivered else ""
+    if waits and oldest is not None:
+        waits += f", the oldest for {terminal.span((said.at - oldest) / 1000)}"
+    old = f"told {terminal.span((now - told.told_at) / 1000)} ago" if now - told.told_at > _TOLD_LONG_AGO_MS else ""
+    return "; ".join(part for part in (waits, ", ".join(said.problems), old) if part)
 
 
 def _hand_out(site_id: str, secret: str, secret_file: Path | None, *, as_json: bool) -> None:

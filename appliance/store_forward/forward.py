@@ -32,6 +32,7 @@ from appliance.store_forward.early import EarlyBook
 from appliance.store_forward.early_desk import EarlyDesk
 from appliance.store_forward.forecasts import learning
 from appliance.store_forward.full_disk import WAITING, insist, may_pass
+from appliance.store_forward.health_desk import HealthDesk
 from appliance.store_forward.hub_line import HubLine
 from appliance.store_forward.journal import database_error
 from appliance.store_forward.outbox import LinkRow, Outbox, Progress
@@ -116,6 +117,7 @@ class Forward:
             wake=self._wake,
             unreadable=self._unreadable,
         )
+        health = HealthDesk(self._config, self._line, self._base)
         log.info("forward starts", interface=self._config.hub.interface)
         early = EarlyDesk(self._line, self._desk, self._book, self._base, self._wake)
         work = (
@@ -128,7 +130,7 @@ class Forward:
             self._report_for_ever(),
         )
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one) for one in work]
+            tasks = [group.create_task(one) for one in (*work, health.run())]
             await self._look_until(stop)
             for task in tasks:
                 task.cancel()

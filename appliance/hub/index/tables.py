@@ -238,6 +238,15 @@ wish = Table(
     Index(None, "study_instance_uid"),
 )
 
+# How each site's unit said that it is (JSON).
+health = Table(
+    "health",
+    metadata,
+    Column("site_id", String(32), ForeignKey("site.id"), primary_key=True),
+    Column("told_at", BigInteger, nullable=False),
+    Column("content", Text, nullable=False),
+)
+
 audit_event = Table(
     "audit_event",
     metadata,
