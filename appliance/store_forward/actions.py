@@ -20,7 +20,7 @@ from appliance.store_forward import devices
 from appliance.store_forward.queue import move_instances, record_event
 
 _SQL = NamedSql("appliance.store_forward.sql", "page.sql")
-_VIEW_MS: Final = 15 * 60_000
+VIEW_MS: Final = 15 * 60_000  # looks of one person at one study are one look for so long
 
 
 class Actor(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,7 +49,7 @@ def record(
 
 def record_view(connection: sqlite3.Connection, study_id: int, by: Actor, at: int) -> None:
     """Notes in the audit trail that a person looked at a study: once a quarter of an hour, though the page reloads."""
-    values = {"study_id": study_id, "actor": by.name, "after": at - _VIEW_MS, "at": at}
+    values = {"study_id": study_id, "actor": by.name, "after": at - VIEW_MS, "at": at}
     if connection.execute(_SQL["recent_view"], values).fetchone() is None:
         record(connection, by, "view_study", at, study_id=study_id)
 

@@ -21,6 +21,7 @@ from appliance.logs import get_logger
 from appliance.mistakes import where
 from appliance.webui import context, engineer, language, login, sending, studies
 from appliance.webui.catalogue import Catalogues, own_name, shipped
+from appliance.webui.late_views import LateViews
 from appliance.webui.names import clean, person_name
 from appliance.webui.say import _
 
@@ -58,7 +59,7 @@ def create_app(config: UnitConfig) -> Flask:
     )
     # Both would answer with a redirect whose address is made of the Host that the request claims.
     app.url_map.merge_slashes = app.url_map.strict_slashes = False
-    app.extensions["unit"] = config
+    app.extensions.update(unit=config, late_views=LateViews())
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     babel = Babel(app, default_locale="en", locale_selector=language.select_language)
     babel.domain_instance = Catalogues()
@@ -161,13 +162,21 @@ def _say_errors(app: Flask) -> None:
     def broken(error: Exception) -> tuple[str, int]:
         error_id = error.id if isinstance(error, ApplianceError) else "E201"
         log.error("page failed", error_id=error_id, exception=type(error).__name__, path=request.endpoint)
-        return say(503, *_http_words(503))
+        return say(503, *(_http_words(503) if request.method == "GET" else _unchanged_words()))
 
     # The last line of defence. What Flask itself would log has the error's own words, and these may be a patient's.
     @app.errorhandler(Exception)
     def mistaken(error: Exception) -> tuple[str, int]:
         log.error("page failed", exception=type(error).__name__, path=request.endpoint, code=where(error))
         return say(500, *_http_words(500))
+
+
+def _unchanged_words() -> tuple[str, str]:
+    """What to say to who wanted to change something, or to log in, which is written down too."""
+    return (
+        _("This box can't write to its database now"),
+        _("Nothing was changed. Studies that were acknowledged are safe. The disk may be full: call the engineer."),
+    )
 
 
 def _http_words(status: int) -> tuple[str, str]:

@@ -15,14 +15,19 @@ from werkzeug.wrappers import Response
 from appliance.clock import now_ms
 from appliance.config import UnitConfig
 from appliance.model.help import Disk
+from appliance.store_forward import actions
 from appliance.store_forward.actions import Actor
-from appliance.store_forward.database import open_database
+from appliance.store_forward.database import open_database, transaction
+from appliance.store_forward.full_disk import may_pass
 from appliance.webui import sessions
+from appliance.webui.late_views import LateViews, View
 
 SESSION_COOKIE = "login"
 AUTO = "auto"  # in the address of a page that reloads itself
+_LOOK_SECONDS = 1.0  # a person who only looks waits so long for somebody who holds the database
+_DEED_SECONDS = 10.0  # and one who changes something
 _P = ParamSpec("_P")
-View = Callable[_P, str | Response | tuple[str, int]]
+Shown = Callable[_P, str | Response | tuple[str, int]]
 
 
 def unit() -> UnitConfig:
@@ -33,7 +38,8 @@ def unit() -> UnitConfig:
 def db() -> sqlite3.Connection:
     """This request's connection to the queue; closed when the request ends."""
     if "db" not in g:
-        g.db = open_database(unit().data)
+        patience = _LOOK_SECONDS if request.method == "GET" else _DEED_SECONDS
+        g.db = open_database(unit().data, busy_seconds=patience)
     return cast(sqlite3.Connection, g.db)
 
 
@@ -89,7 +95,24 @@ def actor() -> Actor:
     return Actor(name=who.name, role=who.role, address=address())
 
 
-def needs_login(view: View[_P]) -> View[_P]:
+def late_views() -> LateViews:
+    """Looks that wait for the audit trail."""
+    return cast(LateViews, current_app.extensions["late_views"])
+
+
+def record_view(study_id: int) -> None:
+    """Notes in the audit trail that this person looks at the study: now, or as soon as the database takes it."""
+    view = View(study_id=study_id, by=actor(), at=now())
+    try:
+        with transaction(db()):
+            actions.record_view(db(), study_id, view.by, view.at)
+    except sqlite3.OperationalError as error:
+        if not may_pass(error):
+            raise
+        late_views().keep(view)
+
+
+def needs_login(view: Shown[_P]) -> Shown[_P]:
     """A view for people who are logged in; others are shown the login page first."""
 
     @functools.wraps(view)
@@ -103,7 +126,7 @@ def needs_login(view: View[_P]) -> View[_P]:
     return wrapped
 
 
-def needs_engineer(view: View[_P]) -> View[_P]:
+def needs_engineer(view: Shown[_P]) -> Shown[_P]:
     """A view for engineers alone."""
 
     @needs_login

@@ -10,6 +10,7 @@ from collections import Counter
 from contextlib import closing
 from typing import Any, Final
 
+from flask import Flask
 from waitress.adjustments import Adjustments
 from waitress.server import TcpWSGIServer
 from waitress.task import ThreadedTaskDispatcher
@@ -19,10 +20,12 @@ from appliance.config import UnitConfig
 from appliance.errors import DatabaseError, ListenError
 from appliance.logs import get_logger
 from appliance.store_forward.database import open_database
+from appliance.store_forward.full_disk import Wait
 from appliance.store_forward.queue import beat
 from appliance.webui import crowd
 from appliance.webui.app import BODY_MAX, create_app
 from appliance.webui.crowd import Connection
+from appliance.webui.late_views import LateViews
 
 _THREADS: Final = 6
 _SILENT_SECONDS: Final = 30  # a connection that says nothing is closed
@@ -43,7 +46,10 @@ class PageServer:
         self._turned = 0.0
         listener = _listen(config.web.bind, config.web.port)
         self.port = int(listener.getsockname()[1])
-        self._server = _Listener(config, listener)
+        app = create_app(config)
+        self._late: LateViews = app.extensions["late_views"]
+        self._writing = Wait("the queue")
+        self._server = _Listener(app, listener)
 
     def serve(self, stop: threading.Event) -> None:
         """Answers until `stop` is set, and beats. The database and a slow disk never hold up the answers' way out."""
@@ -66,18 +72,21 @@ class PageServer:
             stop.wait(_BEAT_SECONDS)
 
     def _beat(self, now: int) -> None:
-        """While the database can't be written the page stays and says so in words; the silent beat tells others."""
+        """And writes what waits. While nothing can be written the page stays; the silent beat tells others."""
         try:
             with closing(open_database(self._data, busy_seconds=_BUSY_SECONDS)) as database:
                 beat(database, "web", now, f"port {self.port}")
+                self._late.write(database)
         except (sqlite3.Error, DatabaseError) as error:
-            get_logger().error("no beat", error_id=DatabaseError.id, exception=type(error).__name__)
+            self._writing.begin(error if isinstance(error, DatabaseError) else DatabaseError())
+        else:
+            self._writing.end()
 
 
 class _Listener(TcpWSGIServer):  # type: ignore[misc]  # waitress has no types
     """waitress, with its connections divided among addresses by `crowd`."""
 
-    def __init__(self, config: UnitConfig, listener: socket.socket) -> None:
+    def __init__(self, app: Flask, listener: socket.socket) -> None:
         self._sockets: dict[int, Any] = {}
         self._closed = Counter[str]()  # connections of each address that were closed or not taken for the crowd
         self._told_at = time.monotonic()
@@ -96,7 +105,7 @@ class _Listener(TcpWSGIServer):  # type: ignore[misc]  # waitress has no types
         workers = ThreadedTaskDispatcher()
         workers.set_thread_count(_THREADS)
         super().__init__(
-            create_app(config),
+            app,
             map=self._sockets,
             _sock=listener,
             dispatcher=workers,
@@ -161,7 +170,9 @@ def _listen(address: str, port: int) -> socket.socket:
 
 def run(config: UnitConfig, stop: threading.Event) -> None:
     """The web process: serves the page until `stop` is set. Raises ListenError, DatabaseError."""
-    open_database(config.data).close()  # a box whose database can't be made or brought up to date says so at the start
-    server = PageServer(config)
-    get_logger().info("page is up", address=config.web.bind, port=server.port)
-    server.serve(stop)
+    # A box whose database can't be made or brought up to date says so at the start. It stays open: SQLite needs room to
+    # open it anew when nobody has it, and on a full disk this page is asked most.
+    with closing(open_database(config.data)):
+        server = PageServer(config)
+        get_logger().info("page is up", address=config.web.bind, port=server.port)
+        server.serve(stop)

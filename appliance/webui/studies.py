@@ -135,8 +135,7 @@ def show(study_id: int) -> str:
     page = views.find_study(db(), study_id, now())
     if page is None:
         abort(404)
-    with transaction(db()):
-        actions.record_view(db(), study_id, context.actor(), now())
+    context.record_view(study_id)
     row = study_row(page.line, views.read_line(db(), now()), now())
     return render_template(
         "study.html",
