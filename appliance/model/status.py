@@ -52,6 +52,7 @@ class StudyFacts(msgspec.Struct, frozen=True, kw_only=True):
     wire_bytes: int = 0  # the parcels that hold its instances
     wire_done: int = 0  # of these, bytes that the hub said are durable
     ahead: Ahead = Ahead()
+    kept_here: bool = False  # the hub has enough: what it lacks stays until it asks
 
 
 class LineFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,6 +86,7 @@ class StudyStatus(msgspec.Struct, frozen=True, kw_only=True):
     images_at_hub: int
     percent: int | None = None  # of its bytes on the wire; None while their sum is not known
     held: bool = False  # it waits because of a rule or a pause
+    kept_here: bool = False  # it waits because the hub has enough of it for now
     bytes_to_go: int | None = None  # with all that goes before it; None while that is not known
     studies_ahead: int = 0
 
@@ -99,9 +101,11 @@ def derive(study: StudyFacts, line: LineFacts, now: int) -> StudyStatus:
     settled = is_settled(study.last_received_at, study.settle_ms, now)
     whole = settled and study.received == 0 and study.wire_bytes > 0
     state = _state(study, line, settled)
+    kept_here = study.kept_here and state in {StudyState.WAITING, StudyState.ON_ITS_WAY}
+    state = StudyState.WAITING if kept_here else state
     going = state in {StudyState.WAITING, StudyState.ON_ITS_WAY, StudyState.HERE}
     held = study.priority in line.held and state is StudyState.WAITING
-    known = whole and going and study.ahead.known and not held
+    known = whole and going and study.ahead.known and not held and not kept_here
     return StudyStatus(
         state=state,
         settled=settled,
@@ -111,6 +115,7 @@ def derive(study: StudyFacts, line: LineFacts, now: int) -> StudyStatus:
         bytes_to_go=study.ahead.bytes + max(0, study.wire_bytes - study.wire_done) if known else None,
         studies_ahead=study.ahead.studies if state is StudyState.WAITING else 0,
         held=held,
+        kept_here=kept_here,
     )
 
 

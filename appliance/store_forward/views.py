@@ -150,7 +150,7 @@ def _lines(connection: sqlite3.Connection, ids: list[int], now: int) -> list[Stu
 
 def _before(row: sqlite3.Row, ahead: dict[int, Ahead]) -> Ahead:
     """What goes before the study; not known while the hub does not want all of it."""
-    return Ahead(known=False) if row["kept_here"] else ahead.get(row["id"], Ahead())
+    return Ahead(known=False) if row["parcels_kept"] else ahead.get(row["id"], Ahead())
 
 
 _PLAIN: Final = tuple(
@@ -174,6 +174,7 @@ def _line(row: sqlite3.Row, ahead: Ahead, line: LineFacts, now: int) -> StudyLin
         wire_bytes=row["wire_bytes"] or 0,
         wire_done=row["wire_done"] or 0,
         ahead=ahead,
+        kept_here=bool(row["parcels_kept"] and not row["parcels_going"] and not row["received"]),
     )
     return StudyLine(
         modalities=_words(row["modalities"]),

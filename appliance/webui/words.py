@@ -65,7 +65,9 @@ def _detail_here(status: StudyStatus, _link: LineFacts, _now: int) -> str:
 
 def _detail_waiting(status: StudyStatus, link: LineFacts, now: int) -> str:
     parts = []
-    if status.held:
+    if status.kept_here:
+        parts.append(_("Safe on this box; the hub has enough of it for now"))
+    elif status.held:
         parts.append(_("Safe on this box; waits until it may go"))
     elif not link.carries:
         parts.append(_("Safe on this box; goes by itself"))

@@ -7,15 +7,22 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
+import pydicom
 import pytest
-from support import rows
+from support import data, rows
 from support.hub import RunningHub, hub_config, running_hub
+from support.images import source_of
 from support.sending_unit import SendingUnit, noise
 
 from appliance.clock import now_ms
+from appliance.compress.pool import WorkerPool
+from appliance.compress.values import ParcelContext
+from appliance.config import Compress, Link, UnitConfig
 from appliance.hub.index import wishes as hub_wishes
 from appliance.hub.index.database import Index
 from appliance.model.notice import WishKind
+from appliance.model.priority import Priority
 from appliance.store_forward import wishes
 from appliance.store_forward.database import transaction
 
@@ -115,3 +122,60 @@ def test_wishes_for_other_sites_are_not_ours(unit: SendingUnit, hub: RunningHub)
         wish(hub, OTHER, WishKind.FIRST)
         unit.await_value(1, "SELECT number FROM wish_known")
     assert unit.value("SELECT count(*) FROM event") == 0
+
+
+SLICES = tuple(range(30, 110, 5))
+CAP_KBIT = 400
+
+
+def sending_slowly(unit: SendingUnit) -> UnitConfig:
+    return msgspec.structs.replace(unit.config, link=Link(rate_kbit=CAP_KBIT))
+
+
+def queue_series(unit: SendingUnit, pool: WorkerPool) -> str:
+    """A part of the CT, some slices a parcel, packed and waiting. Returns the study's UID."""
+    paths = [data.series("ct-head-philips-140")[number] for number in SLICES]
+    uid = str(pydicom.dcmread(paths[0], specific_tags=["StudyInstanceUID"]).StudyInstanceUID)
+    left = [source_of(path, keep_header=number == 0) for number, path in enumerate(paths)]
+    with unit.database() as connection:
+        study = rows.add_study(
+            connection, study_instance_uid=uid, first_received_at=now_ms(), last_received_at=now_ms()
+        )
+        series = rows.add_series(connection, study, series_number="3", modality="CT")
+        while left:
+            context = ParcelContext(study_instance_uid=uid, site="site-1", priority=Priority.ROUTINE)
+            path = unit.data / "parcels" / f"{len(left):032x}.parcel"
+            packed = pool.pack(left, context, None, path)
+            facts = {"digest": packed.digest, "data_bytes": packed.data_bytes, "preview_bytes": packed.preview_bytes}
+            here = rows.add_parcel(
+                connection, study, bytes=packed.bytes, instances=packed.instances, file=path.name, **facts
+            )
+            for source in left[: packed.instances]:
+                values = {"sop_instance_uid": source.sop_instance_uid, "digest": source.digest, "bytes": source.bytes}
+                rows.add_instance(connection, study, series, state="packed", parcel_id=here, **values)
+            left = left[packed.instances :]
+    return uid
+
+
+@pytest.mark.needs_series
+def test_a_preview_of_each_slice_is_at_the_hub_within_the_first_tenth_of_the_bytes(
+    unit: SendingUnit, hub: RunningHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with WorkerPool(Compress(parcel_instances=8)) as pool:
+        uid = queue_series(unit, pool)
+    config = sending_slowly(unit)
+    monkeypatch.setattr(SendingUnit, "config", property(lambda _: config))
+    total = int(unit.value("SELECT sum(bytes) FROM parcel"))
+    durable: list[int] = []
+
+    def fronts_are_here() -> bool:
+        durable.append(int(hub.rows('SELECT coalesce(sum("offset"), 0) AS held FROM parcel')[0]["held"]))
+        return len(hub.rows("SELECT 1 FROM preview WHERE study_instance_uid = ?", uid)) == len(SLICES)
+
+    with unit.forward():
+        unit.await_true(fronts_are_here, "every slice has a preview")
+        unit.await_true(lambda: bool(told(hub, uid)), "the hub is told")
+    assert hub.rows("SELECT * FROM instance") == []
+    assert unit.value("SELECT sum(preview_bytes) FROM parcel") < 0.05 * total
+    assert told(hub, uid)["instances"] == len(SLICES)
+    assert durable[-1] < 0.1 * total

@@ -26,14 +26,15 @@ AND NOT (s.quarantined > 0 OR s.conflicts + s.identity_conflict > s.conflicts_ch
 
 -- name: studies
 -- The lines of the studies :ids (JSON array).
-SELECT s.*, p.wire_bytes, p.wire_done, p.wire_data_bytes, p.kept_here,
+SELECT s.*, p.wire_bytes, p.wire_done, p.wire_data_bytes, p.parcels_kept, p.parcels_going,
        (SELECT json_group_array(DISTINCT modality) FROM series WHERE study_id = s.id) AS modalities,
        (SELECT json_group_array(DISTINCT body_part) FROM series WHERE study_id = s.id) AS body_parts
 FROM study AS s, (SELECT value AS id FROM json_each(:ids)) AS wanted
 LEFT JOIN (
     SELECT study_id, sum(bytes) AS wire_bytes, sum(data_bytes) AS wire_data_bytes,
            sum(iif(state IN ('uploaded', 'delivered'), bytes, max(hub_offset, progress))) AS wire_done,
-           max(held_at IS NOT NULL AND state IN ('built', 'open')) AS kept_here
+           sum(state IN ('built', 'open') AND held_at IS NOT NULL) AS parcels_kept,
+           sum(state IN ('built', 'open') AND held_at IS NULL) AS parcels_going
     FROM parcel
     WHERE study_id IN (SELECT value FROM json_each(:ids)) AND state <> 'refused' AND superseded_at IS NULL
     GROUP BY study_id

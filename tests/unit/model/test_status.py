@@ -242,3 +242,10 @@ def test_all_at_the_hub_is_said_only_when_it_is_true() -> None:
         if at_hub <= today:
             said = sentence(UP if up else DOWN, today=today, today_at_hub=at_hub, under_way=under_way)
             assert (said is BoxSentence.ALL_AT_HUB) == (up and not under_way and today == at_hub > 0)
+
+
+def test_a_study_of_which_the_hub_has_enough_waits_and_promises_no_time() -> None:
+    for facts in ({"wire_done": 0}, {"wire_done": 437}):
+        kept = derive(study(received=0, packed=10, wire_bytes=1000, kept_here=True, **facts), UP, NOW)
+        assert (kept.state, kept.kept_here, kept.bytes_to_go) == (StudyState.WAITING, True, None)
+    assert not derive(study(received=0, packed=10, quarantined=1, wire_bytes=9, kept_here=True), UP, NOW).kept_here

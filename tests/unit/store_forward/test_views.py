@@ -222,3 +222,6 @@ def test_what_the_hub_does_not_want_now_has_no_estimate_and_goes_before_nothing(
     assert before[other] == 2 * (before[held] or 0) > 0
     ward.db.execute("UPDATE parcel SET held_at = ? WHERE id = ?", (NOW, parcel))
     assert to_go() == {held: None, other: before[held]}
+    page = views.find_study(ward.db, held, NOW)
+    assert page is not None
+    assert (page.line.status.state, page.line.status.kept_here) == (StudyState.WAITING, True)

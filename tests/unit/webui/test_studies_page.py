@@ -339,3 +339,11 @@ def test_a_mistake_of_ours_is_logged_by_its_place_and_never_in_its_words(
     assert "BANDA" not in logged
     assert "ValueError" in logged
     assert "studies.py:" in logged
+
+
+def test_a_study_of_which_the_hub_has_enough_says_that_it_stays_here(radiographer: Browser, ward: Ward) -> None:
+    ward.beats()
+    ward.line(up=True, since=ward.now - HOUR, rate=1000.0)
+    parcel = ward.pack(ward.study("A", "1", settle_ms=1, came=ward.now - HOUR))
+    ward.db.execute("UPDATE parcel SET held_at = 1 WHERE id = ?", (parcel,))
+    assert "Safe on this box; the hub has enough of it for now" in radiographer.get("/").get_data(as_text=True)
