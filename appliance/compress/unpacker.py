@@ -31,6 +31,7 @@ from appliance.config import Compress
 from appliance.errors import ParcelError, UnknownDictionaryError
 from appliance.model.priority import Priority
 
+_GLANCE_SECONDS: Final = 20.0
 _PARCEL_FAULTS: Final = {"format": ParcelError, "too large": ParcelTooLargeError}
 
 
@@ -40,6 +41,8 @@ class Unpacker:
     def __init__(self, nursery: Nursery, limits: Compress) -> None:
         self._nursery = nursery
         self._patience = Patience(limits.cpu_seconds, limits.wall_seconds)
+        # A few small images take a second; no hostile part may keep others from being looked at.
+        self._glance = Patience(min(limits.cpu_seconds, _GLANCE_SECONDS), min(limits.wall_seconds, _GLANCE_SECONDS))
 
     def unpack(
         self,
@@ -80,7 +83,7 @@ class Unpacker:
                 return PartPreviews(previews=(), after=after, complete=False)
             dictionary = _resolved(preamble, dictionaries)
             request = ShowRequest(length=length, have=have, after=after)
-            patience = self._patience.for_parcel(0, time.monotonic())
+            patience = self._glance.for_parcel(0, time.monotonic())
             with _as_parcel_faults(self._nursery, patience), self._nursery.lend() as worker:
                 drawn, result = drive_show(worker, file, dictionary, request, patience)
         return PartPreviews(previews=tuple(drawn), after=result.after, complete=result.complete)

@@ -1,7 +1,7 @@
 """Tells the hub of studies before they are there, and asks it what it wishes. Small requests, ahead of all bodies.
 
-Notices take a small share of the line at most, however many studies wait after an outage; the question for wishes
-stays open at the hub, so that a wish is here within a round trip.
+Notices take a small share of the line at most, however many studies wait after an outage; only a stat study's is never
+kept waiting. The question for wishes stays open at the hub, so that a wish is here within a round trip.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from appliance.clock import now_ms
 from appliance.errors import LinkError
 from appliance.logs import get_logger
 from appliance.model.notice import Wishes
+from appliance.model.priority import Priority
 from appliance.model.receipt import read_answer
 from appliance.model.retry import Fault
 from appliance.store_forward.desk import Desk
@@ -39,7 +40,7 @@ class EarlyDesk:
 
     def __init__(self, line: HubLine, desk: Desk, book: EarlyBook, base: str, wake: asyncio.Event) -> None:
         self._line, self._desk, self._book, self._base, self._wake = line, desk, book, base, wake
-        self._again_at = 0.0
+        self._again_at = self._free_at = 0.0  # monotonic seconds
 
     async def tell(self) -> None:
         """Sends notices for ever."""
@@ -47,11 +48,16 @@ class EarlyDesk:
             await self._line.open.wait()
             now = time.monotonic()
             notice = await self._desk.do(self._book.next_notice, now_ms(), again=now >= self._again_at)
-            self._again_at = max(self._again_at, now + _AGAIN_SECONDS) if notice else self._again_at
-            await asyncio.sleep(_LOOK_SECONDS if notice is None else await self._send(notice))
+            if notice is None:
+                await asyncio.sleep(_LOOK_SECONDS)
+            elif now < self._free_at and notice.priority > Priority.STAT:
+                await asyncio.sleep(min(_LOOK_SECONDS, self._free_at - now))
+            else:
+                self._again_at = now + _AGAIN_SECONDS
+                await asyncio.sleep(await self._send(notice))
 
     async def _send(self, notice: Notice) -> float:
-        """Seconds before the next one."""
+        """Seconds before the next look."""
         target = f"{self._base}/v1/studies/{notice.study_instance_uid}"
         headers = {"Content-Type": "application/json"}
         request = Request(method="PUT", target=target, headers=headers, content=notice.body)
@@ -61,8 +67,9 @@ class EarlyDesk:
             return _PAUSE_SECONDS
         if answer.status == 204:
             await self._desk.do(self._book.told, notice, now_ms())
-            rate = self._line.row.rate or _SLOWEST
-            return (_HEADERS + len(notice.body)) / (_SHARE * rate)
+            seconds = (_HEADERS + len(notice.body)) / (_SHARE * (self._line.row.rate or _SLOWEST))
+            self._free_at = time.monotonic() + seconds
+            return 0.0
         if fault_of(answer.status) is Fault.CONTENT:  # it will never take this one: the study goes without
             await self._desk.do(self._book.told, notice, now_ms())
             log.warning("the hub does not take a notice", status=answer.status)

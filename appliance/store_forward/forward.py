@@ -73,7 +73,8 @@ async def _run(config: UnitConfig, hub: HubClient, base: str, stop: threading.Ev
     with ThreadPoolExecutor(1, "outbox") as thread:
         loop = asyncio.get_running_loop()
         outbox = await loop.run_in_executor(thread, lambda: insist(lambda: Outbox(config), stop))
-        if outbox is None:
+        book = await loop.run_in_executor(thread, lambda: insist(lambda: EarlyBook(config.data), stop))
+        if outbox is None or book is None:
             return
         desk = Desk(outbox, thread)
         book = await desk.do(EarlyBook, config.data)

@@ -40,12 +40,11 @@ def unit(tmp_path: Path, hub: RunningHub) -> SendingUnit:
     return SendingUnit(tmp_path / "unit", hub.url, hub.secret)
 
 
-def receive(unit: SendingUnit, uid: str) -> None:
+def receive(unit: SendingUnit, uid: str, priority: Priority = Priority.ROUTINE) -> None:
     """One instance came, and nothing of the study is packed."""
     with unit.database() as connection, transaction(connection):
-        study = rows.add_study(
-            connection, study_instance_uid=uid, patient_name="Banda^Grace", first_received_at=now_ms()
-        )
+        came = {"first_received_at": now_ms(), "priority": int(priority)}
+        study = rows.add_study(connection, study_instance_uid=uid, patient_name="Banda^Grace", **came)
         rows.add_instance(connection, study, rows.add_series(connection, study, series_number="3", modality="CT"))
 
 
@@ -80,6 +79,18 @@ def test_the_hub_is_told_of_a_study_before_anything_of_it_is_packed(unit: Sendin
     assert (notice["patient_name"], notice["instances"], notice["delivered"]) == ("Banda^Grace", 1, 0)
     assert [each["series_number"] for each in notice["series"]] == ["3"]
     assert hub.rows("SELECT * FROM study") == []
+
+
+def test_notices_take_a_small_share_of_the_line_and_that_of_a_stat_study_waits_for_no_other(
+    unit: SendingUnit, hub: RunningHub
+) -> None:
+    for number in range(10):
+        receive(unit, f"2.25.2.{number}")
+    with unit.forward():
+        unit.await_true(lambda: bool(told(hub, "2.25.2.0")), "the hub is told of the first")
+        receive(unit, STUDY, Priority.STAT)
+        unit.await_true(lambda: bool(told(hub, STUDY)), "the hub is told of the stat study")
+        assert len(hub.rows("SELECT * FROM notice")) < 11
 
 
 def test_what_the_hub_does_not_want_now_stays_here_and_goes_when_it_asks(unit: SendingUnit, hub: RunningHub) -> None:
