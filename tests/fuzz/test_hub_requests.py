@@ -11,6 +11,7 @@ from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from support import canary
 from support.launcher import Launcher, Running
@@ -20,8 +21,20 @@ from support.power_cut_hub import Parcel, Site, pack_parcels
 from support.processes import free_port, listens, wait_for, write_hub
 from support.safekeeping import hub_leftovers, hub_problems
 
+from appliance.model.notice import SeriesNotice, StudyNotice
+
 MEMORY_MAX = 80 << 20
 NAME = canary.NAME.encode()
+NOTICE = msgspec.json.encode(
+    StudyNotice(
+        study_instance_uid="1.2.3",
+        patient_name=canary.NAME,
+        first_received_at=1,
+        last_received_at=2,
+        instances=3,
+        series=[SeriesNotice(series_instance_uid="1.2.3.4", series_description=canary.NAME, instances=3)],
+    )
+)
 
 
 class Hub:
@@ -69,14 +82,19 @@ def hub(tmp_path: Path) -> Iterator[Hub]:
 
 def _request(hub: Hub, draw: random.Random) -> bytes:
     """A request that a site could make, more or less; sometimes with the canary where a name could get in."""
-    body = draw.randbytes(draw.choice((0, 1, 700)))
+    body = draw.choice((b"", draw.randbytes(1), draw.randbytes(700), NOTICE, NOTICE))
     metadata = b"parcel " + b64encode(hashlib.sha256(body).hexdigest().encode()) + b",filename " + b64encode(NAME)
     target = draw.choice(
         (b"/v1/hello", b"/v1/uploads", b"/v1/uploads/" + b"0" * 32, b"/v1/parcels/" + b"a" * 64, b"/v1/receipts/1.2.3",
-         b"/v1/receipts/" + NAME + b"?digest=" + b"b" * 64, b"/../../etc/passwd", b"/v1/uploads/../" + NAME, b"*")
+         b"/v1/receipts/" + NAME + b"?digest=" + b"b" * 64, b"/../../etc/passwd", b"/v1/uploads/../" + NAME, b"*",
+         b"/v1/studies/1.2.3", b"/v1/studies/1.2.3", b"/v1/studies/" + NAME, b"/v1/wishes?after=0&wait=0",
+         b"/v1/wishes?after=" + NAME)
     )  # fmt: skip
     lines = [
-        draw.choice((b"GET", b"POST", b"PATCH", b"HEAD", b"DELETE", b"OPTIONS")) + b" " + target + b" HTTP/1.1",
+        draw.choice((b"GET", b"POST", b"PATCH", b"HEAD", b"DELETE", b"OPTIONS", b"PUT", b"PUT"))
+        + b" "
+        + target
+        + b" HTTP/1.1",
         b"Host: hub",
         b"Authorization: Bearer " + draw.choice((hub.secret.encode(), b"site-1." + b"A" * 43, NAME)),
         b"Tus-Resumable: 1.0.0",
@@ -88,6 +106,18 @@ def _request(hub: Hub, draw: random.Random) -> bytes:
         draw.choice((b"Content-Length: " + str(len(body)).encode(), b"Transfer-Encoding: chunked")),
     ]
     return b"\r\n".join(lines) + b"\r\n\r\n" + body
+
+
+@pytest.mark.timeout(0)
+def test_a_broken_notice_is_refused_or_taken_and_is_in_no_log(hub: Hub, rounds: int) -> None:
+    with contextlib.closing(Site(hub.port, hub.secret)) as site:
+        assert site.ask("PUT", "/v1/studies/1.2.3", body=NOTICE)[0].status == 204
+        for seed in range(rounds or 300):
+            broken = mutate(NOTICE, random.Random(seed))
+            status = site.ask("PUT", "/v1/studies/1.2.3", body=broken)[0].status
+            assert status in {204, 400}, f"seed {seed}"
+    assert hub.hello() == 200
+    assert hub.log_problems() == []
 
 
 @pytest.mark.timeout(0)
