@@ -102,8 +102,9 @@ def test_link_says_of_each_what_the_line_carried_for_it(real_disk: Path) -> None
 @pytest.mark.needs_root
 @pytest.mark.needs_series
 def test_storm_counts_requests_and_waits_of_every_site(real_disk: Path) -> None:
-    words = ("--sites", "4", "--parcels", "1", "--outage", "2")
+    words = ("--sites", "4", "--parcels", "2", "--outage", "2")
     _, figures = run_bench("storm", *words, directory=real_disk)
     assert figures["sites"] == 4
     assert all(len(seconds) == 4 for seconds in figures["waits"].values())
-    assert 0 < figures["fairness"] <= 1
+    assert 0 <= figures["fairness"] <= 1  # so short a run may have nothing whole at its half
+    assert figures["capacity_share"] > 0

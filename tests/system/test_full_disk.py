@@ -67,8 +67,9 @@ def test_a_disk_that_is_wholly_full_makes_every_process_wait_and_none_end(disk: 
 
 
 def waits(system: MiniSystem, name: str) -> bool:
-    """The last that its log has of the queue is that it can't be written."""
-    said = [line for line in system.last_log(name).splitlines() if '"the queue can' in line]
+    """The last that its log says of the disk is that something can't be written: the queue, or a parcel."""
+    marks = ('"the queue can', '"a parcel can')
+    said = [line for line in system.last_log(name).splitlines() if any(mark in line for mark in marks)]
     return bool(said) and "can't" in said[-1]
 
 
