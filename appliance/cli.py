@@ -46,6 +46,7 @@ _PROCESSES: Final = {
 
 # Groups of verbs that are loaded when they are asked for: a unit has no packages of the hub.
 _LAZY: Final = {
+    "courier": ("appliance.courier_verbs", "Studies on a USB stick: export, receipts."),
     "clock": ("appliance.clock_verbs", "The time that this box keeps for its next start."),
     "hub": ("appliance.hub.commands", "The hub: run it; its sites and studies."),
     "link": ("appliance.link_verbs", "How the line may be used: show, pause, resume."),
@@ -66,6 +67,7 @@ class Root(click.Group):
         "status",
         "doctor",
         "link",
+        "courier",
         "clock",
         "user",
         "completion",

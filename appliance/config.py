@@ -229,6 +229,18 @@ class Link(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     replica_hub_port: Annotated[Port, Meta(description="Port at the hub's address that it leads to")] = 8092
 
 
+class Courier(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Studies that are carried on a USB stick when the line is dead."""
+
+    hub_key: Annotated[
+        str,
+        Meta(
+            pattern=r"^(age1[02-9ac-hj-np-z]{58})?$",
+            description="The hub's public key, as `appliance hub courier key` prints it; empty: no stick is written",
+        ),
+    ] = ""
+
+
 class Web(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The radiographer's page."""
 
@@ -248,6 +260,7 @@ class UnitConfig(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True
     hub: Uplink = Uplink()
     tunnel: Tunnel = Tunnel()
     link: Link = Link()
+    courier: Courier = Courier()
     web: Web = Web()
 
     @property

@@ -11,8 +11,10 @@ from aiohttp import web
 from appliance import __version__
 from appliance.clock import now_ms
 from appliance.hub.access import CREDENTIAL, answer_json
-from appliance.hub.index import instances, parcels
+from appliance.hub.courier import public_key
+from appliance.hub.index import instances
 from appliance.hub.parts import PARTS, Parts
+from appliance.hub.verdict import verdict_of
 from appliance.model.receipt import Hello, ParcelVerdict, Receipt, Verdict
 from appliance.upload.server import TusError
 
@@ -40,6 +42,7 @@ async def on_hello(request: web.Request) -> web.StreamResponse:
         time=now_ms(),
         parcel_bytes_max=parts.limits.parcel_bytes_max,
         uploads_max=parts.limits.uploads_max,
+        courier_key=await parts.blocking(public_key, parts.config.data),
     )
     return answer_json(hello)
 
@@ -72,18 +75,7 @@ def wait_of(request: web.Request) -> float:
 
 def _verdict(parts: Parts, site: str, digest: bytes) -> ParcelVerdict:
     with parts.index.read() as connection:
-        parcel = parcels.find_by_digest(connection, site, digest)
-        if parcel is None:
-            return ParcelVerdict(parcel=digest.hex(), verdict=Verdict.UNKNOWN)
-        verified = parcel.verdict is Verdict.VERIFIED
-        return ParcelVerdict(
-            parcel=digest.hex(),
-            verdict=parcel.verdict,
-            offset=parcel.offset,
-            refusal=parcel.refusal,
-            reason=parcel.reason,
-            receipts=instances.receipts_of(connection, parcel.id) if verified else (),
-        )
+        return verdict_of(connection, site, digest)
 
 
 async def on_receipt(request: web.Request) -> web.StreamResponse:

@@ -35,12 +35,15 @@ class Cleaning:
         self._elapsed = time.monotonic()
 
     def at_start(self) -> None:
-        """Removes files of `uploads/` that no row needs: their row was settled or never written. Blocking."""
-        with self._parts.index.read() as connection:
+        """Removes files of `uploads/` that no row needs: their row was settled or never written. Blocking.
+
+        Nobody writes a row meanwhile: `hub courier import`, another process, puts a file there just before its row.
+        """
+        with self._parts.index.write() as connection:
             needed = parcels.names_with_files(connection)
-        for path in self._uploads.iterdir():
-            if path.name not in needed:
-                path.unlink(missing_ok=True)
+            for path in self._uploads.iterdir():
+                if path.name not in needed:
+                    path.unlink(missing_ok=True)
 
     async def run(self) -> None:
         """Cleans now and then, until cancelled."""

@@ -1,4 +1,4 @@
-"""`appliance hub …`: run the hub; its sites; its studies."""
+"""`appliance hub …`: run the hub; its sites; its studies; what comes on sticks."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from appliance.hub import export as exporting
 from appliance.hub import verifying
 from appliance.hub.archive import Retriever
 from appliance.hub.audit import note
+from appliance.hub.courier_commands import courier
 from appliance.hub.early_commands import preview, wish
 from appliance.hub.index import expected, studies, wishes
 from appliance.hub.index.database import Index
@@ -41,6 +42,7 @@ def hub(ctx: click.Context) -> None:
 
 
 hub.add_command(site)
+hub.add_command(courier)
 hub.add_command(preview)
 hub.add_command(wish)
 

@@ -19,6 +19,7 @@ _MINUTE: Final = 60_000
 _HOUR: Final = 60 * _MINUTE
 BEAT_SILENT_MS: Final = 30_000  # processes beat every few seconds
 LINE_LONG_DOWN_MS: Final = 12 * _HOUR
+COURIER_MS: Final = 48 * _HOUR  # the line is down so long: carry the studies
 DATABASE_ROOM: Final = 1 << 20  # bytes; with fewer free even a commit may fail, and with it a beat
 CLOCK_OFF_MS: Final = 2 * _MINUTE
 CLOCK_EARLIEST_MS: Final = 1_767_225_600_000  # 2026-01-01: this software did not exist before

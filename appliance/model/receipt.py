@@ -63,6 +63,7 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True):
     time: Time
     parcel_bytes_max: Count
     uploads_max: Count
+    courier_key: str = ""  # its public key for sticks (docs/protocol.md §Stick); empty: it has none
 
 
 _Answer = TypeVar("_Answer", bound=msgspec.Struct)

@@ -29,10 +29,11 @@ from appliance.errors import (
     error_of,
 )
 from appliance.link.allowance import Hold, Reason, never
-from appliance.model.help import CLOCK_EARLIEST_MS, CLOCK_OFF_MS, DATABASE_ROOM, LINE_LONG_DOWN_MS
+from appliance.model.help import CLOCK_EARLIEST_MS, CLOCK_OFF_MS, COURIER_MS, DATABASE_ROOM, LINE_LONG_DOWN_MS
 from appliance.model.priority import Priority
 from appliance.model.tunnel import TunnelFacts
 from appliance.store_forward.certificates import expiry
+from appliance.store_forward.courier_queue import said_key
 from appliance.store_forward.database import FILE_NAME, open_database
 from appliance.store_forward.link_use import LinkUse, hold_words, read_use, rules_in
 from appliance.store_forward.status import (
@@ -114,6 +115,7 @@ def _examine_queue(config: UnitConfig, now: int) -> list[Check]:
     try:
         use = check_use(read_use(connection, config, rules, now), never(rules), now, rules.zone)
         checks = [check_database(connection), check_spool(config.data, newest_files(connection))]
+        checks.append(check_courier(config.courier.hub_key, said_key(connection)))
     except sqlite3.Error as error:
         return [_failing("database", f"it can't be read: {error}", DatabaseError.hint), check_disk(status.disk)]
     finally:
@@ -124,6 +126,16 @@ def _examine_queue(config: UnitConfig, now: int) -> list[Check]:
         checks += [check_tunnel(status.tunnel, config, now), check_time_server(status.tunnel, status.line)]
     checks += [check_line(status.line, now), use, check_clock(status.line, now)]
     return [*checks, check_parcels(status), check_devices(config.dicom, status), check_studies(status)]
+
+
+def check_courier(pinned: str, said: str) -> Check:
+    """Sticks are written for the right hub. `pinned`: [courier] hub_key; `said`: what the hub says over the line."""
+    if not pinned:
+        return _ok("courier", "no stick is written: [courier] hub_key is not set")
+    if said not in {"", pinned}:
+        todo = "Ask the hub which is right (`appliance hub courier key`), and put that one into [courier] hub_key."
+        return _warning("courier", f"the hub says that its key is {said}, but {pinned} is used", todo)
+    return _ok("courier", "courier.hub_key is the hub's" if said else "courier.hub_key is set; the hub said none yet")
 
 
 def check_data(data: Path) -> Check:
@@ -256,6 +268,8 @@ def check_line(line: Line | None, now: int) -> Check:
     said = f"down for {span((now - line.since) / 1000)}; studies are safe here and go by themselves"
     if now - line.since > LINE_LONG_DOWN_MS:
         todo = "Is the modem or antenna on? Ask the provider; check the tunnel with `wg show`."
+        if now - line.since > COURIER_MS:
+            todo += " Meanwhile a USB stick can carry the studies: `appliance courier export DIRECTORY`."
         return _failing("line", said, todo, since=line.since)
     return _warning(
         "line", said, "Nothing, unless it should be up: then look at the modem, and `wg show`.", since=line.since

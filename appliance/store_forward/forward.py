@@ -22,6 +22,7 @@ import msgspec
 
 from appliance.clock import now_ms
 from appliance.config import UnitConfig, read_secret
+from appliance.courier.faults import CourierKeyError
 from appliance.errors import DatabaseError, HubRefusedError, LinkError, UnreadableFileError
 from appliance.link.pace import Weight
 from appliance.link.tunnel import find_way
@@ -93,6 +94,7 @@ class Forward:
         self._config, self._hub, self._desk, self._book, self._base = config, hub, desk, book, base
         self._wake, self._uploaded, self._unreadable = asyncio.Event(), asyncio.Event(), Unreadable()
         self._reported: LinkRow | None = None
+        self._courier_key = ""  # the one that the queue has
         self._beaten = 0.0
 
     async def run(self, stop: threading.Event) -> None:
@@ -156,8 +158,19 @@ class Forward:
     async def _report_for_ever(self) -> None:
         while True:
             await self._report()
+            await self._compare_keys()
             await self._desk.do(self._desk.outbox.call_whole, now_ms())
             await asyncio.sleep(REPORT_SECONDS)
+
+    async def _compare_keys(self) -> None:
+        """The hub says its key for sticks: one that is not the pinned one is never used, and always told."""
+        key = self._line.courier_key
+        if not key or key == self._courier_key:
+            return
+        self._courier_key = key
+        await self._desk.do(self._desk.outbox.hub_said_key, key, now_ms())
+        if self._config.courier.hub_key not in {"", key}:
+            log.warning("the hub says another key for sticks than [courier] hub_key", error_id=CourierKeyError.id)
 
     async def _report(self) -> None:
         """Progress and the line for the page, and a sign of life; written only when there is something to say."""

@@ -14,6 +14,7 @@ import msgspec
 
 from appliance.clock import now_ms
 from appliance.config import UnitConfig, read_secret
+from appliance.courier.cipher import PUBLIC_KEY
 from appliance.errors import ConfigError, HubBusyError, HubFaultError, HubRefusedError, LinkError
 from appliance.link.line import Line, after_answer, after_fault
 from appliance.logs import get_logger
@@ -47,6 +48,7 @@ class HubLine:
         self._line = Line(up=known.up, since=known.since)
         self._row = known
         self.open = asyncio.Event()
+        self.courier_key = ""  # the hub's key for sticks, as it said last
         self.open_after = self.send_after = 0.0
         self._kick = asyncio.Event()
         self._tries = Tries()  # of the greeting
@@ -151,6 +153,8 @@ class HubLine:
 
     def _welcome(self, hello: Hello, round_trip_ms: float, asked_at: int) -> None:
         self._tries, self._refused = Tries(), False
+        if PUBLIC_KEY.fullmatch(hello.courier_key):
+            self.courier_key = hello.courier_key
         self._row = msgspec.structs.replace(
             self._row,
             round_trip_ms=round(round_trip_ms, 1),

@@ -1,13 +1,15 @@
 """The queue as `forward` sees it: parcels to send, what the hub said of them, receipts. One transaction a fact.
 
-Use it in one thread. It believes what it is told: `upload.client` and `verdicts` decide; here it becomes rows.
+Use it in one thread. It believes what it is told: `upload.client` and `verdicts` decide; here it becomes rows. A parcel
+that `appliance courier receipts` settled meanwhile, in a process of its own, is left alone.
 """
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +20,7 @@ from appliance.errors import ParcelError
 from appliance.link.pace import Weight
 from appliance.model.priority import Priority
 from appliance.model.retry import CONTENT_FAULTS_MAX
-from appliance.model.states import InstanceEvent, ParcelEvent
+from appliance.model.states import InstanceEvent, ParcelEvent, ParcelState
 from appliance.named_sql import NamedSql
 from appliance.store_forward.database import open_database, transaction
 from appliance.store_forward.link_use import LinkUse, add_usage, read_use, rules_in
@@ -29,6 +31,8 @@ from appliance.store_forward.verdicts import Held, Ours, Settlement, Step
 OPEN_MAX: Final = 32  # uploads open at the hub at once; it allows a site twice as many
 
 _SQL = NamedSql("appliance.store_forward.sql", "forward.sql")
+_COURIER = NamedSql("appliance.store_forward.sql", "courier.sql")
+_SETTLED = (ParcelState.DELIVERED, ParcelState.REFUSED)
 
 
 class Parcel(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,26 +122,30 @@ class Outbox:
 
     def opened(self, parcel: int, target: str, offset: int, now: int) -> None:
         """The hub has an upload for it and holds `offset` bytes."""
-        with transaction(self._db):
-            move_parcel(self._db, parcel, ParcelEvent.OPEN)
-            self._run("opened", id=parcel, target=target, offset=offset, now=now)
+        with self._unsettled(parcel) as so:
+            if so:
+                move_parcel(self._db, parcel, ParcelEvent.OPEN)
+                self._run("opened", id=parcel, target=target, offset=offset, now=now)
 
     def held(self, parcel: int, offset: int) -> None:
         """The hub holds `offset` bytes."""
-        with transaction(self._db):
-            self._run("held", id=parcel, offset=offset)
+        with self._unsettled(parcel) as so:
+            if so:
+                self._run("held", id=parcel, offset=offset)
 
     def uploaded(self, parcel: int, now: int) -> None:
         """The hub holds all bytes; its verdict is next."""
-        with transaction(self._db):
-            move_parcel(self._db, parcel, ParcelEvent.COMPLETE)
-            self._run("uploaded", id=parcel, now=now)
+        with self._unsettled(parcel) as so:
+            if so:
+                move_parcel(self._db, parcel, ParcelEvent.COMPLETE)
+                self._run("uploaded", id=parcel, now=now)
 
     def forgotten(self, parcel: int, *, refusal: str = "") -> None:
         """The hub has no upload of it; it goes again from the first byte. `refusal` counts a content fault."""
-        with transaction(self._db):
-            move_parcel(self._db, parcel, ParcelEvent.LOSE)
-            self._run("forgotten", id=parcel, refusals=int(bool(refusal)), refusal=refusal)
+        with self._unsettled(parcel) as so:
+            if so:
+                move_parcel(self._db, parcel, ParcelEvent.LOSE)
+                self._run("forgotten", id=parcel, refusals=int(bool(refusal)), refusal=refusal)
 
     def use(self, now: int) -> LinkUse:
         """How the line may be used at `now` (Unix ms)."""
@@ -158,7 +166,9 @@ class Outbox:
 
     def settle(self, parcel: Parcel, settlement: Settlement, now: int) -> int:
         """Makes the settlement of a verdict durable. Returns how many instances were given to a person."""
-        with transaction(self._db):
+        with self._unsettled(parcel.id) as so:
+            if not so:
+                return 0
             self._deliver(parcel, settlement.held, now)
             if settlement.step is Step.DELIVER:
                 move_parcel(self._db, parcel.id, ParcelEvent.VERIFIED)
@@ -178,12 +188,21 @@ class Outbox:
 
     def quarantine(self, parcel: Parcel, refusal: str, now: int) -> int:
         """The hub took the bytes too often for wrong: a person must look. Returns how many instances."""
-        with transaction(self._db):
+        with self._unsettled(parcel.id) as so:
+            if not so:
+                return 0
             move_parcel(self._db, parcel.id, ParcelEvent.REFUSE)
             self._run("refused", id=parcel.id, refusal=refusal)
             ids = [row["id"] for row in self._packed(parcel.id, ())]
             self._put_aside(parcel.study, ids, now)
         return len(ids)
+
+    @contextmanager
+    def _unsettled(self, parcel: int) -> Iterator[bool]:
+        """A transaction about this parcel, and whether it is still to be settled."""
+        with transaction(self._db):
+            state = self._db.execute("SELECT state FROM parcel WHERE id = :id", {"id": parcel}).fetchone()["state"]
+            yield state not in _SETTLED
 
     def _deliver(self, parcel: Parcel, held: Sequence[Held], now: int) -> None:
         if not held:
@@ -235,6 +254,11 @@ class Outbox:
         """The line as it was when this process last ran; None on a new box."""
         row = self._run("link").fetchone()
         return None if row is None else LinkRow(**{**dict(row), "up": bool(row["up"])})
+
+    def hub_said_key(self, key: str, now: int) -> None:
+        """The hub's public key for sticks, as it says over the line."""
+        with transaction(self._db):
+            self._db.execute(_COURIER["hub_key"], {"key": key, "now": now})
 
     def _run(self, query: str, **values: Any) -> sqlite3.Cursor:
         return self._db.execute(_SQL[query], values)

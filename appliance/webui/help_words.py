@@ -12,7 +12,7 @@ import msgspec
 from flask import url_for
 from flask_babel.speaklater import LazyString
 
-from appliance.model.help import HelpItem, HelpKind
+from appliance.model.help import COURIER_MS, HelpItem, HelpKind
 from appliance.model.tunnel import Problem
 from appliance.webui.language import duration, moment, number
 from appliance.webui.names import clean, person_name
@@ -288,11 +288,23 @@ def _clock_not_set(item: HelpItem, _now: int, _engineer: bool) -> HelpLine:
     )
 
 
+def _check_modem() -> str:
+    return _("Check that modem and router have power and credit. Then call the engineer.")
+
+
+def _by_stick() -> str:
+    carry = _(
+        "You can carry the studies to the hub on a USB stick: the engineer writes it with “appliance courier export”."
+        " Only the hub can read it."
+    )
+    return f"{_check_modem()} {carry}"
+
+
 def _line_long_down(item: HelpItem, now: int, _engineer: bool) -> HelpLine:
     return HelpLine(
         kind=item.kind,
         title=_("The line has been down for %(time)s", time=duration((now - item.at) / 1000)),
-        todo=_("Check that modem and router have power and credit. Then call the engineer."),
+        todo=_by_stick() if now - item.at > COURIER_MS else _check_modem(),
         when=moment(item.at, now),
     )
 

@@ -165,11 +165,26 @@ def test_a_conflict_at_the_hub_is_flagged_here(database: sqlite3.Connection, out
 
 def test_a_change_that_is_not_legal_leaves_no_trace(database: sqlite3.Connection, outbox: Outbox) -> None:
     parcel = add_parcel(database, rows.add_study(database))
-    outbox.quarantine(Parcel(id=parcel, study=1, digest="", bytes=1, path=Path(), target=""), "status 413", 10)
     with pytest.raises(IllegalTransitionError):
-        outbox.opened(parcel, "/v1/uploads/7", 0, 20)
-    row = database.execute("SELECT state, upload_url FROM parcel").fetchone()
-    assert tuple(row) == ("refused", "")
+        outbox.uploaded(parcel, 20)  # it was never opened
+    row = database.execute("SELECT state, uploaded_at FROM parcel").fetchone()
+    assert tuple(row) == ("built", None)
+
+
+def test_what_receipts_on_a_stick_settled_meanwhile_is_left_alone(database: sqlite3.Connection, outbox: Outbox) -> None:
+    number = add_parcel(database, rows.add_study(database))
+    parcel = Parcel(id=number, study=1, digest="", bytes=1, path=Path(), target="")
+    for state in ("delivered", "refused"):
+        database.execute("UPDATE parcel SET state = ?", (state,))
+        before = tuple(database.execute("SELECT * FROM parcel").fetchone())
+        outbox.opened(number, "/v1/uploads/7", 0, 20)
+        outbox.held(number, 1)
+        outbox.uploaded(number, 20)
+        outbox.forgotten(number, refusal="status 413")
+        outbox.give_up_file(parcel, 20)
+        assert outbox.settle(parcel, Settlement(step=Step.SEND_AGAIN), 20) == 0
+        assert outbox.quarantine(parcel, "status 413", 20) == 0
+        assert tuple(database.execute("SELECT * FROM parcel").fetchone()) == before
 
 
 def test_progress_is_between_what_the_hub_said_and_the_end(database: sqlite3.Connection, outbox: Outbox) -> None:
