@@ -37,6 +37,7 @@ from appliance.store_forward.health_desk import HealthDesk
 from appliance.store_forward.hub_line import HubLine
 from appliance.store_forward.journal import database_error
 from appliance.store_forward.outbox import LinkRow, Outbox, Progress
+from appliance.store_forward.replica_lane import ReplicaLane
 from appliance.store_forward.sender import Sender
 from appliance.store_forward.transport import HubClient
 from appliance.store_forward.unreadable import Unreadable
@@ -120,6 +121,7 @@ class Forward:
             wake=self._wake,
             unreadable=self._unreadable,
         )
+        replica = ReplicaLane(self._config, self._hub, self._line, self._sender)
         health = HealthDesk(self._config, self._line, self._base)
         log.info("forward starts", interface=self._config.hub.interface)
         early = EarlyDesk(self._line, self._desk, self._book, self._base, self._wake)
@@ -133,7 +135,7 @@ class Forward:
             self._report_for_ever(),
         )
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one) for one in (*work, health.run())]
+            tasks = [group.create_task(one) for one in (*work, health.run(), replica.run())]
             await self._look_until(stop)
             for task in tasks:
                 task.cancel()

@@ -81,7 +81,7 @@ class Sender:
         self._hand: dict[int, _Sending] = {}
         self._on_line: _Sending | None = None
         self._sent: list[Progress] = []
-        self._debt, self._behind = Debt(), False
+        self._debt, self._behind, self._waits = Debt(), False, False
         self._may_go = frozenset(Priority)
         self._changes = 0  # of what is in hand; a decision about what has changed since is made again
 
@@ -101,6 +101,11 @@ class Sender:
     def is_sending(self) -> bool:
         """A body is on the line."""
         return self._on_line is not None
+
+    @property
+    def wants_line(self) -> bool:
+        """A body is on the line, or could be."""
+        return self._on_line is not None or self._waits
 
     @property
     def held(self) -> list[Priority]:
@@ -132,6 +137,7 @@ class Sender:
         conditions = self._conditions()
         decided = plan([c for c, _ in rows], self._stages(), on_line, conditions)
         self._behind = decided.behind
+        self._waits = any(candidate.priority in self._may_go for candidate, _ in rows)
         if current is not None and current.body is not None and (decided.give_way or on_line is None):
             current.body.stop()
         parcels = {candidate.parcel: (candidate, parcel) for candidate, parcel in rows}

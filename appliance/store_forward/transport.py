@@ -178,7 +178,7 @@ class Body(aiohttp.payload.Payload):
     @property
     def unacknowledged(self) -> int:
         """Bytes given to the kernel that the hub's TCP has not taken."""
-        return _unacknowledged(self._socket) or 0
+        return unacknowledged(self._socket) or 0
 
     async def _wait(self, pause: float) -> None:
         """For the pace. A line that has taken all that it was given does not stand still meanwhile."""
@@ -202,7 +202,7 @@ class Body(aiohttp.payload.Payload):
 
     def sample(self, now: float) -> int:
         """Updates `acknowledged`; returns the bytes since the last time. `now`: monotonic seconds."""
-        waiting = _unacknowledged(self._socket)
+        waiting = unacknowledged(self._socket)
         if waiting is None:
             return 0
         more = max(0, self.sent - waiting - self.acknowledged)
@@ -278,6 +278,22 @@ class HubClient:
             self.pacer.ends(body)
             if answer is None:
                 body.abort()
+
+    async def join(self, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A connection to another port of the hub, in the tunnel as all are."""
+        if self._way.interface and not interface_is_up(self._way.interface):
+            raise UnreachableError
+        host = str(URL(self._way.origin).host)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        made = self._make_socket(0, (family, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ()))
+        made.setblocking(False)
+        try:
+            async with asyncio.timeout(self._uplink.connect_seconds):
+                await asyncio.get_running_loop().sock_connect(made, (host, port))
+            return await asyncio.open_connection(sock=made)
+        except (TimeoutError, OSError) as error:
+            made.close()
+            raise LinkError(f"port {port} of the hub can't be reached: {type(error).__name__}") from error
 
     async def measure(self) -> None:
         """Samples the rate and cuts streams that stand still. Runs for ever beside the requests."""
@@ -391,7 +407,7 @@ def _segment_of(sock: Any) -> int:
         return _SEGMENT_MIN
 
 
-def _unacknowledged(sock: Any) -> int | None:
+def unacknowledged(sock: Any) -> int | None:
     """Bytes in the send queue of a socket that its peer has not acknowledged (SIOCOUTQ); None when it is closed."""
     if sock is None or sock.fileno() < 0:
         return None
