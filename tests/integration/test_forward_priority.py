@@ -13,7 +13,7 @@ from support.recording_proxy import RecordingProxy
 from support.sending_unit import SendingUnit, noise
 
 from appliance.compress.pool import WorkerPool
-from appliance.config import Compress
+from appliance.config import Compress, Link
 from appliance.model.priority import Priority
 
 SLOW = 64_000.0  # bytes a second
@@ -113,3 +113,27 @@ def test_a_long_round_trip_leaves_no_gap_between_parcels(tmp_path: Path, hub: Ru
     line.close()
     one_after_the_other = 12 * 2 * 0.7  # a round trip to open each, and one to send it
     assert took < one_after_the_other / 2, f"12 parcels took {took:.1f} s"
+
+
+def test_what_waits_behind_an_urgent_study_has_its_share_of_the_line(unit: SendingUnit) -> None:
+    unit.link = Link(trickle_share=0.5)
+    urgent = unit.add_parcel(1, [noise(1, 1, 800_000)], plain=True, priority=Priority.URGENT)
+    prior = unit.add_parcel(2, [noise(2, 1, 20_000)], plain=True, priority=Priority.PRIOR)
+    with unit.forward():
+        unit.await_true(lambda: unit.value(AT_HUB, prior) == 1, "the prior study is at the hub")
+        assert unit.value("SELECT state FROM parcel WHERE id = ?", urgent) == "open"
+        assert unit.value("SELECT progress FROM parcel WHERE id = ?", urgent) > 100_000, "the urgent one went first"
+        unit.await_delivered()
+    assert unit.value("SELECT sent_bytes - bytes FROM parcel WHERE id = ?", urgent) == 0, "to give way cost no byte"
+
+
+def test_a_routine_study_that_waited_for_long_takes_its_turn_as_an_urgent_one(unit: SendingUnit) -> None:
+    unit.link = Link(aging_hours=24.0)
+    old = unit.add_parcel(1, [noise(1, 1, 100_000)], plain=True)
+    urgent = unit.add_parcel(2, [noise(2, 1, 100_000)], plain=True, priority=Priority.URGENT)
+    with unit.database() as connection:
+        connection.execute("UPDATE study SET first_received_at = first_received_at - 90000000 WHERE priority = 2")
+    with unit.forward():
+        unit.await_true(lambda: unit.value(AT_HUB, old) == 1, "the old study is at the hub")
+        assert unit.value("SELECT state FROM parcel WHERE id = ?", urgent) in {"built", "open"}
+        unit.await_delivered()
