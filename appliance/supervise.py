@@ -34,6 +34,9 @@ GRACE: Final = 20.0  # seconds a process has to end by itself
 SILENT: Final = 10.0  # seconds without a beat before `announce` asks whether the disk is to blame
 _TURN: Final = 0.2
 _PR_SET_PDEATHSIG: Final = 1
+_PR_CAP_AMBIENT: Final = 47
+_PR_CAP_AMBIENT_CLEAR_ALL: Final = 4
+_WITH_RIGHTS: Final = "tunnel"  # the one process that may have rights beyond those of its user (CAP_NET_ADMIN)
 
 Command = Callable[[str], Sequence[str]]
 Say = Callable[[str], None]
@@ -65,7 +68,8 @@ class Child:
         if self._process is None:
             if now >= self._start_at:
                 self._started = now
-                self._process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, preexec_fn=_end_with_parent)  # noqa: PLW1509, S603
+                before = _end_with_parent if self.name == _WITH_RIGHTS else _end_with_parent_and_rights
+                self._process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, preexec_fn=before)  # noqa: PLW1509, S603
             return ""
         code = self._process.poll()
         if code is None:
@@ -95,6 +99,15 @@ class Child:
 def _end_with_parent() -> None:
     """In the child: the kernel ends it when its parent is gone, even by kill -9, so that no port stays taken."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _end_with_parent_and_rights() -> None:
+    """The same, and the rights that a service manager gave us for another process are not passed on.
+
+    They are ambient capabilities: a program that is started has none but those. Of root there is nothing to take.
+    """
+    _end_with_parent()
+    ctypes.CDLL(None).prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
 
 
 def _how(code: int) -> str:

@@ -8,13 +8,19 @@ from typing import Final
 from appliance.link import commands, names
 from appliance.link.names import LookUpError
 
-_TRIES: Final = 2
+TRIES: Final = 2
 _SECONDS: Final = 2.0  # for one answer
 _SERVERS: Final = 2
 
 
 def look_up(
-    name: str, *, tunnel: str, servers: Sequence[str] = (), mark: int = 0, versions: Sequence[int] = (4, 6)
+    name: str,
+    *,
+    tunnel: str,
+    servers: Sequence[str] = (),
+    mark: int = 0,
+    versions: Sequence[int] = (4, 6),
+    tries: int = TRIES,
 ) -> list[str]:
     """The addresses of `name`, the preferred first; none when there is no such name.
 
@@ -24,7 +30,7 @@ def look_up(
     if found := names.own_hosts(name):
         return found
     problem = "no name server is known"
-    for server in list(servers or names.system_servers())[:_SERVERS] * _TRIES:
+    for server in list(servers or names.system_servers())[:_SERVERS] * tries:
         try:
             device = commands.device_to(server, mark)
             if not device or device == tunnel:

@@ -15,7 +15,7 @@ import msgspec
 from appliance.config import UnitConfig
 from appliance.link import commands
 from appliance.link.commands import ToolError
-from appliance.link.look_up import look_up
+from appliance.link.look_up import TRIES, look_up
 from appliance.link.names import LookUpError
 from appliance.link.tunnel import find_way
 from appliance.link.uplinks import FIRST_MARK, UPLINKS_MAX, Uplinks
@@ -104,9 +104,10 @@ class Hands:
         endpoint = known[at % len(found)]
         return Done(Outcome.SAME if endpoint == in_use else Outcome.DONE, endpoint)
 
-    def _addresses(self, mark: int) -> list[str]:
+    def _addresses(self, mark: int, tries: int = TRIES) -> list[str]:
         versions = (4,) if mark else (4, 6)  # the tables of uplinks are those of IPv4
-        return look_up(self._host, tunnel=self._interface, servers=self._tunnel.resolvers, mark=mark, versions=versions)
+        servers = self._tunnel.resolvers
+        return look_up(self._host, tunnel=self._interface, servers=servers, mark=mark, versions=versions, tries=tries)
 
     def _leads_out(self, place: int) -> bool:
         """Whether a better uplink has the internet behind it, asked without moving the tunnel. A name server that
@@ -115,7 +116,7 @@ class Hands:
         if not self.named:
             return True
         try:
-            found = self._addresses(self.uplinks.mark(place))
+            found = self._addresses(self.uplinks.mark(place), tries=1)  # many may be dead, and each takes its time
         except LookUpError:
             return False
         if found:

@@ -75,6 +75,7 @@ class TunnelFacts(msgspec.Struct, frozen=True, kw_only=True):
 
     state: TunnelState = TunnelState.DOWN
     since: int | None = None  # of this state; None: it was never looked at
+    watched: bool = True  # the process beats; if not, the rest is what it knew last
     handshake_at: int | None = None  # the last one; None: never
     endpoint: str = ""  # ADDRESS:PORT that the kernel sends to
     public_key: str = ""  # of this unit; the hub must know it
@@ -87,7 +88,11 @@ class TunnelFacts(msgspec.Struct, frozen=True, kw_only=True):
     step_outcome: Outcome | None = None
 
     def needs_person(self, now: int) -> bool:
-        """Whether somebody must act: at once for what does not mend itself, else after some time."""
+        """Whether somebody must act: at once for what does not mend itself, else after some time. A process that has
+        stopped is another matter.
+        """
+        if not self.watched:
+            return False
         if self.problem in NEEDS_PERSON:
             return True
         return bool(self.problem) and self.since is not None and now - self.since > LONG_SILENT_MS

@@ -126,7 +126,7 @@ def _gather(connection: sqlite3.Connection, config: UnitConfig, now: int) -> Sta
         allowed_devices=people["allowed_devices"],
         refused_stores=people["refused_stores"],
         line=read_line(connection),
-        tunnel=read_facts(connection) if config.tunnel.endpoint else None,
+        tunnel=read_facts(connection, now) if config.tunnel.endpoint else None,
         processes=read_processes(connection, now),
         disk=read_disk(config.data, config.storage.reserve_bytes),
     )

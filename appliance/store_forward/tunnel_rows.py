@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from appliance.model.help import beats
 from appliance.model.tunnel import Outcome, Problem, Step, TunnelFacts, TunnelState
 from appliance.named_sql import NamedSql
 
@@ -52,14 +53,15 @@ def read_handshake(connection: sqlite3.Connection) -> int | None:
     return None if row is None else row["handshake_at"]
 
 
-def read_facts(connection: sqlite3.Connection) -> TunnelFacts:
-    """What people are told of the tunnel; all unknown before it was ever looked at."""
+def read_facts(connection: sqlite3.Connection, now: int) -> TunnelFacts:
+    """What people are told of the tunnel at `now` (Unix ms); all unknown before it was ever looked at."""
     row = connection.execute(_SQL["read_tunnel_facts"]).fetchone()
     if row is None:
         return TunnelFacts()
     return TunnelFacts(
         state=TunnelState(row["state"]),
         since=row["since"],
+        watched=beats(row["beat_at"], now),
         handshake_at=row["handshake_at"],
         endpoint=row["endpoint"],
         public_key=row["public_key"],

@@ -69,6 +69,9 @@ OUTCOMES: Final[dict[Outcome, str]] = {
 }
 
 
+_START: Final = "Start the process: `appliance tunnel`, or restart the unit. Why it ended: its last log lines."
+
+
 class Told(msgspec.Struct, frozen=True, kw_only=True):
     """`todo` is empty when all is well. `pressing`: it does not mend itself."""
 
@@ -82,7 +85,10 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
 def tell(facts: TunnelFacts, config: UnitConfig, now: int) -> Told:
     """The tunnel in a sentence, and what to do. `now`: Unix ms."""
     if facts.since is None:
-        return Told(well=False, said="it was never looked at", todo="Start the process: `appliance tunnel`.")
+        return Told(well=False, said="it was never looked at", todo=_START)
+    if not facts.watched:
+        said = f"not known: nobody looks after it. It was {facts.state}{_by(facts)}{_handshake(facts, now)}"
+        return Told(well=False, said=said, todo=_START)
     if facts.state is TunnelState.UP:
         return Told(well=True, said=f"up{_by(facts)}{_handshake(facts, now)}", since=facts.since)
     values = {"interface": config.hub.interface, "endpoint": config.tunnel.endpoint}

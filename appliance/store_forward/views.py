@@ -265,7 +265,7 @@ def read_box(connection: sqlite3.Connection, disk: Disk, now: int, *, tunnel: bo
         line=read_line(connection, now),
         disk=disk,
         beats=_read_beats(connection),
-        tunnel=read_facts(connection) if tunnel else None,
+        tunnel=read_facts(connection, now) if tunnel else None,
         studies=[StudyInNeed(study_id=row["id"], **_but_id(row)) for row in rows("studies_in_need")],
         devices=[UnknownDevice(device_id=row["id"], **_but_id(row)) for row in rows("unknown_devices")],
         refused=[RefusedStore(refused_id=row["id"], **_but_id(row)) for row in rows("refused_stores")],

@@ -53,6 +53,8 @@ def state(tunnel: TunnelFacts, now: int) -> tuple[str, str]:
     """What the strip says of it, and its tone."""
     if tunnel.since is None:
         return _("not known yet"), "wait"
+    if not tunnel.watched:
+        return _("not known: nobody looks after it"), "bad"
     if tunnel.state is TunnelState.UP:
         said = _("up by %(uplink)s", uplink=clean(tunnel.uplink)) if tunnel.uplink else _("up")
         if tunnel.handshake_at is None:

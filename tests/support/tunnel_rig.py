@@ -24,6 +24,7 @@ from typing import Any, Final
 from support.hub import add_site, hub_config
 from support.processes import wait_for, write_hub
 
+from appliance.clock import now_ms
 from appliance.config import Link, LinkUplink, Storage, Tunnel, UnitConfig, Uplink
 from appliance.config import Site as SiteSection
 from appliance.store_forward.database import open_database
@@ -246,7 +247,7 @@ class Rig:
     def facts(self) -> Any:
         """The tunnel as the process wrote it down."""
         with contextlib.closing(open_database(self.data)) as connection:
-            return read_facts(connection)
+            return read_facts(connection, now_ms())
 
     def events(self) -> list[tuple[str, str]]:
         """Step and outcome, oldest first."""

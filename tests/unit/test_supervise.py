@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.data import CHECKOUT
 
 from appliance import clock, supervise
 from appliance.config import Storage, Tunnel, UnitConfig
@@ -229,6 +230,24 @@ def test_the_summary_names_who_does_not_beat() -> None:
     assert (
         supervise.summary(beating, PROCESSES) == "receive: starting · compress: starting · forward: starting · web: up"
     )
+
+
+@pytest.mark.needs_root
+def test_only_the_tunnel_gets_the_rights_that_a_service_was_given() -> None:
+    program = (
+        "import sys, time; from appliance import supervise; "
+        'read = \'print([l.split()[1] for l in open("/proc/self/status") if l.startswith("CapEff")][0])\'; '
+        "child = supervise.Child(sys.argv[1], [sys.executable, '-c', read]); "
+        "child.turn(0.0); child.wait(time.monotonic() + 20)"
+    )
+    # A root without root's rights: only what is ambient reaches a program that is started.
+    service = ["setpriv", "--securebits", "+noroot", "--inh-caps", "-all,+net_admin", "--ambient-caps", "+net_admin"]
+    service += [sys.executable, "-c", program]
+    rights = {}
+    for name in ("tunnel", "receive"):
+        done = subprocess.run([*service, name], capture_output=True, text=True, timeout=60, check=True, cwd=CHECKOUT)
+        rights[name] = int(done.stdout, 16)
+    assert rights == {"tunnel": 1 << 12, "receive": 0}
 
 
 def test_the_tunnel_is_run_only_where_one_is_configured() -> None:

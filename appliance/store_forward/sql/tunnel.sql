@@ -18,11 +18,12 @@ ON CONFLICT (id) DO UPDATE SET
 SELECT * FROM tunnel WHERE id = 1
 
 -- name: read_tunnel_facts
--- One row: the tunnel, the uplink in use, and what the watchdog did last.
-SELECT tunnel.*, uplink.name AS uplink, uplink.since AS uplink_since,
+-- One row: the tunnel, the uplink in use, what the watchdog did last, and when its process last beat.
+SELECT tunnel.*, uplink.name AS uplink, uplink.since AS uplink_since, process.beat_at,
     tunnel_event.step, tunnel_event.at AS step_at, tunnel_event.outcome AS step_outcome
 FROM tunnel
 LEFT JOIN uplink ON uplink.in_use = 1
+LEFT JOIN process ON process.name = 'tunnel'
 LEFT JOIN tunnel_event ON tunnel_event.id = (SELECT max(id) FROM tunnel_event WHERE step <> 'state')
 WHERE tunnel.id = 1
 

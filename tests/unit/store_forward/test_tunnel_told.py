@@ -146,6 +146,14 @@ def test_doctor_warns_of_a_clock_that_nobody_set_until_the_hub_was_heard(
     assert examine(path)["time server"].level is Level.OK
 
 
+def test_what_nobody_looks_after_is_not_called_up(path: Path, connection: sqlite3.Connection) -> None:
+    connection.execute("UPDATE process SET beat_at = ? WHERE name = 'tunnel'", (NOW - 60_000,))
+    checks = examine(path)
+    assert checks["tunnel"].level is Level.FAILING
+    assert checks["tunnel to the hub"].level is Level.WARNING
+    assert "not known: nobody looks after it. It was up by SIM" in checks["tunnel to the hub"].said
+
+
 def test_doctor_says_that_nobody_looks_after_the_tunnel(path: Path, connection: sqlite3.Connection) -> None:
     connection.execute("DELETE FROM process WHERE name = 'tunnel'")
     connection.execute("DELETE FROM tunnel")

@@ -91,6 +91,14 @@ def test_an_engineer_sees_whether_somebody_looks_after_it(engineer: Browser, war
     assert "looking after the tunnel" in read(engineer, "/engineer/")
 
 
+def test_what_nobody_looks_after_is_not_called_up(radiographer: Browser, ward: Ward) -> None:
+    tunnel(ward)
+    beat(ward.db, "tunnel", ward.now - HOUR, "up")
+    page = read(radiographer)
+    assert "<b>Tunnel</b> not known: nobody looks after it" in page
+    assert "A part of this box has stopped: looking after the tunnel" in page
+
+
 def test_before_it_was_ever_looked_at_the_page_says_so(engineer: Browser, ward: Ward) -> None:
     ward.beats()
     assert "A part of this box has stopped: looking after the tunnel" in read(engineer, "/engineer/")
