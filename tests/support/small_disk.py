@@ -18,6 +18,7 @@ class SmallDisk:
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
         self._ballast = directory / "ballast"
+        self._reader: sqlite3.Connection | None = None
         options = ["-o", f"size={size},mode=755"]
         subprocess.run(["mount", "-t", "tmpfs", *options, "small", str(directory)], check=True)
 
@@ -29,7 +30,14 @@ class SmallDisk:
                 file.flush()
 
     def fill_until_full_for(self, database: Path) -> None:
-        """To the byte: what SQLite's log of `database` still has room for inside is taken too. Changes no row."""
+        """To the byte: what SQLite's log of `database` still has room for inside is taken too. Changes no row.
+
+        A reader that stays until `make_room` keeps the log from beginning anew, for which it needs no room.
+        """
+        if self._reader is None:
+            self._reader = sqlite3.connect(database, timeout=30, isolation_level=None)
+            self._reader.execute("BEGIN")
+            self._reader.execute("SELECT count(*) FROM sqlite_master").fetchone()
         connection = sqlite3.connect(database, timeout=30, isolation_level=None)
         with contextlib.closing(connection), contextlib.suppress(sqlite3.OperationalError):
             for number in range(1_000_000):
@@ -39,6 +47,9 @@ class SmallDisk:
     def make_room(self) -> None:
         """Removes the ballast."""
         self._ballast.unlink(missing_ok=True)
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
 
     def free(self) -> int:
         """Bytes that may be written."""
@@ -49,4 +60,5 @@ class SmallDisk:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.make_room()
         subprocess.run(["umount", "-l", str(self.directory)], check=True)
