@@ -79,7 +79,16 @@ def test_a_full_disk_and_a_broken_one_are_told_as_they_are() -> None:
 
 
 @pytest.mark.parametrize(
-    "key", ["", "age1", PUBLIC[:-1], PUBLIC[:-2] + ("qq" if PUBLIC[-2:] != "qq" else "pp"), PUBLIC.upper(), SECRET]
+    "key",
+    ["", "age1", PUBLIC[:-1], PUBLIC[:-2] + ("qq" if PUBLIC[-2:] != "qq" else "pp"), PUBLIC.upper(), SECRET],
+    ids=[
+        "none",
+        "prefix",
+        "short",
+        "changed",
+        "capitals",
+        "secret",
+    ],  # the keys are new each time, the names must not be
 )
 def test_what_is_no_public_key_is_said_to_be_none(key: str) -> None:
     with pytest.raises(CourierKeyError):
