@@ -88,7 +88,7 @@ def test_a_full_disk_and_a_broken_one_are_told_as_they_are() -> None:
         "changed",
         "capitals",
         "secret",
-    ],  # the keys are new each time, the names must not be
+    ],  # keys are new each time; names must not be
 )
 def test_what_is_no_public_key_is_said_to_be_none(key: str) -> None:
     with pytest.raises(CourierKeyError):
