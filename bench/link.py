@@ -174,7 +174,7 @@ def main(options: argparse.Namespace) -> None:
     if lacking := missing():
         raise SystemExit(f"these Debian packages are missing: {' '.join(lacking)}")
     directory = scratch(options.directory)
-    names = list(PROFILES) if options.all else [options.profile]
+    names = list(PROFILES) if options.all else options.profile
     options.document = options.document or options.all
     publish(report({name: measure(name, options, directory) for name in names}), options)
 
@@ -189,7 +189,7 @@ def _peers(written: str) -> list[str]:
 def _parser() -> argparse.ArgumentParser:
     parser = arguments(__doc__, repeat=1)
     which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("--profile", choices=tuple(PROFILES), help="one line")
+    which.add_argument("--profile", action="append", choices=tuple(PROFILES), help="this line; may be given again")
     which.add_argument("--all", action="store_true", help="every line, and the table of docs/benchmarks.md")
     parser.add_argument(
         "--slices", type=int, metavar="N", help="of the CT; default: some minutes of the line; 140: all"

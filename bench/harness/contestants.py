@@ -136,8 +136,8 @@ class Storescu(Contestant):
     def set_up(self, stack: ExitStack) -> None:
         self._store, self._port = self.directory / "store", free_port()
         self._store.mkdir()
-        words = [program("storescp"), "--accept-all", "--output-directory", self._store, str(self._port)]
-        self.serve(stack, self.hub, "storescp", words, self._port)
+        options = ["--accept-all", "--output-directory", str(self._store)]
+        self.serve(stack, self.hub, "storescp", [program("storescp"), *options, str(self._port)], self._port)
 
     def send(self, samples: Sequence[Sample]) -> None:
         syntax = ["--propose-j2k-lossless"] if self.j2k else []
