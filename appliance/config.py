@@ -417,7 +417,7 @@ def _check_unit(config: UnitConfig, path: Path) -> None:
             raise wrong(["dicom", "modalities", str(number), "network"], str(error)) from error
     try:
         ZoneInfo(config.site.timezone)
-    except (ZoneInfoNotFoundError, ValueError) as error:
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:  # OSError: a name that no file can have
         raise wrong(["site", "timezone"], f"there is no time zone {config.site.timezone!r}") from error
     if config.dicom.tls_port and not (config.dicom.tls_certificate and config.dicom.tls_key):
         raise wrong(["dicom", "tls_port"], "a TLS listener needs tls_certificate and tls_key")

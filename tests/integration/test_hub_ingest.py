@@ -48,7 +48,7 @@ def test_what_is_archived_is_what_the_modality_sent(hub: RunningHub, good: bytes
         assert (hub.data / row["stored_key"]).read_bytes() == rig.part10(sent)
         assert row["calling_ae"] == "CT1"
     assert not list((hub.data / "uploads").iterdir())
-    assert not list((hub.data / "staging").iterdir())
+    wait_for(lambda: not list((hub.data / "staging").iterdir()), "nothing stays in staging")
 
 
 def test_asked_again_the_receipts_are_the_same(hub: RunningHub, good: bytes):
@@ -89,7 +89,7 @@ def test_a_damaged_parcel_is_refused_with_a_word_and_archives_nothing(
     assert verdict["refusal"] in refusals
     assert verdict["reason"]
     assert _objects(hub) == before
-    assert not list((hub.data / "staging").iterdir())
+    wait_for(lambda: not list((hub.data / "staging").iterdir()), "nothing stays in staging")
 
 
 def _objects(hub: RunningHub) -> set[Path]:

@@ -1,14 +1,16 @@
 """A hub in a namespace of its own, behind a cable that carries little: both ends are shaped, with a deep queue.
 
-The cable stands for the tunnel: the unit's sockets are bound to `DEVICE`. Needs root. Two may not run at once.
+The cable stands for the tunnel: the unit's sockets are bound to `DEVICE`. Needs root. A second one waits for the first.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -94,6 +96,14 @@ class Narrow:
 @contextlib.contextmanager
 def narrow_line(directory: Path) -> Iterator[Narrow]:
     """The cable, and the hub at its other end."""
+    with (Path(tempfile.gettempdir()) / f"{ROOM}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # tests of other files run beside, in processes of their own
+        with _laid(directory) as narrow:
+            yield narrow
+
+
+@contextlib.contextmanager
+def _laid(directory: Path) -> Iterator[Narrow]:
     with contextlib.suppress(AssertionError):
         _run("ip", "netns", "delete", ROOM)
     _run("ip", "netns", "add", ROOM)
