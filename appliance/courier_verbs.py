@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +12,7 @@ import click
 import msgspec
 
 from appliance import clock
+from appliance.audit.person import person
 from appliance.config import UnitConfig, load_unit, read_secret
 from appliance.courier import keyfile, listing
 from appliance.courier.cipher import check_public, public_of
@@ -161,7 +160,7 @@ def _write(exporter: Exporter, queue: CourierQueue, fit: Fit, now: int) -> None:
     finally:
         parcels, bytes_ = exporter.on_stick
         detail = f"{done.written} parcels written, {parcels} on the stick"
-        queue.note_export(_person(), parcels, bytes_, detail, now)
+        queue.note_export(person(), parcels, bytes_, detail, now)
 
 
 def _warn_of_key(pinned: str, said: str) -> None:
@@ -275,7 +274,7 @@ def receipts(config_path: Path, directory: Path, as_json: bool) -> None:
         raise CourierKeyError("This unit has written no stick, so no receipts can be for it", hint=_ANOTHER) from error
     cover, found = listing.read_receipts(content, site=config.site.id, secret_digest=digest, secrets=own)
     with _queue(config) as queue:
-        taken = queue.take(found.verdicts, _person(), clock.now_ms())
+        taken = queue.take(found.verdicts, person(), clock.now_ms())
     _tell_taken(taken, cover.at, as_json=as_json)
 
 
@@ -295,13 +294,3 @@ def _tell_taken(taken: Taken, written_at: int, *, as_json: bool) -> None:
     for count, what in sentences:
         if count:
             click.echo(f"{count} {what}")
-
-
-def _person() -> str:
-    """The login name of who runs this, also behind sudo."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a user that the system has no name for
-        user = str(os.getuid())
-    behind_sudo = os.environ.get("SUDO_USER")
-    return f"{behind_sudo} as {user}" if behind_sudo else user

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import getpass
-import os
-
 from sqlalchemy import Connection
 
 from appliance import clock
+from appliance.audit.person import person
 from appliance.hub.index import trail
 
 
@@ -15,13 +13,3 @@ def note(connection: Connection, action: str, study_id: int | None = None, detai
     """Adds a line of who does this now. Call it before anything is shown or written."""
     actor, at = person(), clock.now_ms()
     trail.record(connection, at=at, actor=actor, role="shell", action=f"hub.{action}", study_id=study_id, detail=detail)
-
-
-def person() -> str:
-    """The login name of who runs this, also behind sudo."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a user that the system has no name for
-        user = str(os.getuid())
-    behind_sudo = os.environ.get("SUDO_USER")
-    return f"{behind_sudo} as {user}" if behind_sudo else user

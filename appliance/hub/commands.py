@@ -5,8 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +14,7 @@ import msgspec
 
 from appliance import clock, terminal
 from appliance.compress.pool import WorkerPool
-from appliance.config import HubConfig, load_hub
+from appliance.config import load_hub
 from appliance.errors import DamagedFileError
 from appliance.hub import export as exporting
 from appliance.hub import verifying
@@ -60,16 +59,6 @@ def run(config_path: Path) -> None:
     server.run(config, stop)
 
 
-@contextmanager
-def _index(config_path: Path) -> Iterator[tuple[HubConfig, Index]]:
-    config = load_hub(config_path)
-    index = Index.open(config)
-    try:
-        yield config, index
-    finally:
-        index.close()
-
-
 @hub.command("list")
 @click.option("--site", "site_id", help="Only studies that this site sent.")
 @click.option("--limit", type=click.IntRange(1, _LIST_MAX), default=50, show_default=True, help="At most so many.")
@@ -77,7 +66,7 @@ def _index(config_path: Path) -> Iterator[tuple[HubConfig, Index]]:
 @click.pass_obj
 def list_(config_path: Path, site_id: str | None, limit: int, as_json: bool) -> None:
     """List studies, the newest first; also those that are on their way."""
-    with _index(config_path) as (_, index), index.write() as connection:
+    with closing(Index.open(load_hub(config_path))) as index, index.write() as connection:
         found = expected.newest(connection, site_id, limit)
         note(connection, "list", detail=f"{len(found)} studies")
     if as_json:
@@ -94,7 +83,7 @@ def list_(config_path: Path, site_id: str | None, limit: int, as_json: bool) -> 
 @click.pass_obj
 def show(config_path: Path, study_uid: str, as_json: bool) -> None:
     """Show one study: its series, what is on its way, and whether anything in it needs a look."""
-    with _index(config_path) as (_, index), index.write() as connection:
+    with closing(Index.open(load_hub(config_path))) as index, index.write() as connection:
         seen = expected.find(connection, study_uid)
         wished = wishes.of_study(connection, study_uid)
         note(connection, "show", seen.study_id, "" if seen.study_id else study_uid)
@@ -114,7 +103,8 @@ def show(config_path: Path, study_uid: str, as_json: bool) -> None:
 @click.pass_obj
 def export(config_path: Path, study_uid: str, directory: Path, how: str, as_json: bool) -> None:
     """Write a study as DICOM files into DIRECTORY, which is to be empty or not there yet."""
-    with _index(config_path) as (config, index):
+    config = load_hub(config_path)
+    with closing(Index.open(config)) as index:
         with index.read() as connection:
             study_id, facts = studies.find(connection, study_uid)
             series = studies.stored_of(connection, study_id)
@@ -139,7 +129,8 @@ def export(config_path: Path, study_uid: str, directory: Path, how: str, as_json
 @click.pass_context
 def verify(ctx: click.Context, as_json: bool) -> None:
     """Read the whole archive again and compare it with the index. Exit code 4 when something is damaged."""
-    with _index(ctx.obj) as (config, index):
+    config = load_hub(ctx.obj)
+    with closing(Index.open(config)) as index:
         with index.read() as connection:
             count = studies.count_stored(connection)
         with click.progressbar(length=count, label="Reading", file=sys.stderr) as bar:

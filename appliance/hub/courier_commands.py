@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
@@ -78,7 +78,7 @@ def import_(ctx: click.Context, directory: Path, dry_run: bool, receipts: bool, 
     """
     config = load_hub(ctx.obj)
     _own_data(config)
-    with _index(config) as index:
+    with closing(Index.open(config)) as index:
         keys = _keys(config)
         names, passed_over = sites_on(directory)
         work = _list if dry_run else _import
@@ -103,15 +103,6 @@ def _own_data(config: HubConfig) -> Path:
         hint = f"Run it as the user that owns it: sudo -u '#{owner}' appliance …"
         raise UsageError(f"{config.data} belongs to another user", hint=hint)
     return config.data
-
-
-@contextmanager
-def _index(config: HubConfig) -> Iterator[Index]:
-    index = Index.open(config)
-    try:
-        yield index
-    finally:
-        index.close()
 
 
 def _keys(config: HubConfig) -> list[str]:

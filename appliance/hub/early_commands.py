@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import click
 import msgspec
 
 from appliance import clock
-from appliance.config import HubConfig, load_hub
+from appliance.audit.person import person
+from appliance.config import load_hub
 from appliance.errors import NotFoundError, UsageError
 from appliance.hub import export as exporting
-from appliance.hub.audit import note, person
+from appliance.hub.audit import note
 from appliance.hub.index import expected, previews, wishes
 from appliance.hub.index.database import Index
 from appliance.hub.previews_out import write_previews
@@ -21,16 +21,6 @@ from appliance.model.notice import WishKind
 
 _SERIES_MAX = 64
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object; docs/reference/cli.md.")
-
-
-@contextmanager
-def _index(config_path: Path) -> Iterator[tuple[HubConfig, Index]]:
-    config = load_hub(config_path)
-    index = Index.open(config)
-    try:
-        yield config, index
-    finally:
-        index.close()
 
 
 @click.command()
@@ -46,7 +36,8 @@ def _index(config_path: Path) -> Iterator[tuple[HubConfig, Index]]:
 @click.pass_obj
 def preview(config_path: Path, study_uid: str, directory: Path, as_json: bool) -> None:
     """Write the small previews of a study that is on its way, as PNG files. They are not for diagnosis."""
-    with _index(config_path) as (config, index):
+    config = load_hub(config_path)
+    with closing(Index.open(config)) as index:
         with index.write() as connection:
             seen = expected.find(connection, study_uid)
             found = previews.of_study(connection, study_uid)
@@ -79,7 +70,7 @@ def wish(config_path: Path, study_uid: str, series: str, site_id: str | None, ki
         raise UsageError("Say what you wish", hint="Give one of --first, --enough and --all.")
     if len(series) > _SERIES_MAX:
         raise UsageError(f"A series is named by its UID or its number, of at most {_SERIES_MAX} characters")
-    with _index(config_path) as (_, index), index.write() as connection:
+    with closing(Index.open(load_hub(config_path))) as index, index.write() as connection:
         asked = [site for site in wishes.sites_of(connection, study_uid) if site_id in {None, site}]
         if not asked:
             raise NotFoundError("No site told of this study", hint="`appliance hub list` shows what is on its way.")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import msgspec
 from aiohttp import web
 
 from appliance.clock import now_ms
 from appliance.hub.access import CREDENTIAL
+from appliance.hub.bodies import small_body
 from appliance.hub.index import health as told
 from appliance.hub.parts import PARTS, Parts
 from appliance.model.health import HEALTH_BYTES_MAX, Health
@@ -24,20 +23,9 @@ async def on_health(request: web.Request) -> web.StreamResponse:
     """204: the hub knows how the unit is."""
     parts, site = request.app[PARTS], request[CREDENTIAL].site
     with parts.slots.take(site):
-        health = _read(await _body(request, parts))
+        health = _read(await small_body(request, parts, most=HEALTH_BYTES_MAX, what="A report"))
         await parts.blocking(_tell, parts, site, health)
     return web.Response(status=204)
-
-
-async def _body(request: web.Request, parts: Parts) -> bytes:
-    """Raises TusError 413 and 408."""
-    if request.content_length is None or request.content_length > HEALTH_BYTES_MAX:
-        raise TusError(413, f"A report has a Content-Length of at most {HEALTH_BYTES_MAX} bytes")
-    try:
-        async with asyncio.timeout(parts.config.limits.silence_seconds):
-            return await request.read()
-    except TimeoutError:
-        raise TusError(408, "The body did not come to its end", {"Connection": "close"}) from None
 
 
 def _read(body: bytes) -> Health:

@@ -13,6 +13,7 @@ from appliance.clock import now_ms
 from appliance.errors import ApplianceError
 from appliance.hub.access import CREDENTIAL, answer_json
 from appliance.hub.answers import wait_of
+from appliance.hub.bodies import small_body
 from appliance.hub.index import notices, wishes
 from appliance.hub.parts import PARTS, Parts
 from appliance.model.notice import NOTICE_BYTES_MAX, StudyNotice, Wishes
@@ -31,20 +32,10 @@ async def on_notice(request: web.Request) -> web.StreamResponse:
     """204: the hub knows what the site told of the study."""
     parts, site = request.app[PARTS], request[CREDENTIAL].site
     with parts.slots.take(site):
-        notice = _read(await _body(request, parts), request.match_info["uid"])
+        body = await small_body(request, parts, most=NOTICE_BYTES_MAX, what="A notice")
+        notice = _read(body, request.match_info["uid"])
         await parts.blocking(_tell, parts, site, notice)
     return web.Response(status=204)
-
-
-async def _body(request: web.Request, parts: Parts) -> bytes:
-    """Raises TusError 413 and 408."""
-    if request.content_length is None or request.content_length > NOTICE_BYTES_MAX:
-        raise TusError(413, f"A notice has a Content-Length of at most {NOTICE_BYTES_MAX} bytes")
-    try:
-        async with asyncio.timeout(parts.config.limits.silence_seconds):
-            return await request.read()
-    except TimeoutError:
-        raise TusError(408, "The body did not come to its end", {"Connection": "close"}) from None
 
 
 def _read(body: bytes, uid: str) -> StudyNotice:

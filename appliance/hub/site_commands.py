@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
@@ -36,15 +35,6 @@ def site() -> None:
     """Sites that may upload: add, list, renew, revoke."""
 
 
-@contextmanager
-def _index(config_path: Path) -> Iterator[Index]:
-    index = Index.open(load_hub(config_path))
-    try:
-        yield index
-    finally:
-        index.close()
-
-
 @site.command()
 @click.argument("site_id", metavar="ID")
 @click.option("--name", help="Name as people say it; without it the id.")
@@ -58,7 +48,7 @@ def add(config_path: Path, site_id: str, name: str | None, secret_file: Path | N
     if name is not None and len(name) > 200:
         raise UsageError("The name of a site has at most 200 characters")
     secret, digest = new_secret(site_id)
-    with _index(config_path) as index:
+    with closing(Index.open(load_hub(config_path))) as index:
         try:
             with index.write() as connection:
                 sites.add(connection, site_id, name or site_id, digest, clock.now_ms())
@@ -77,7 +67,7 @@ def add(config_path: Path, site_id: str, name: str | None, secret_file: Path | N
 def renew(config_path: Path, site_id: str, secret_file: Path | None, as_json: bool) -> None:
     """Give a site another secret; the old one ends at once. A revoked site is let in again."""
     secret, digest = new_secret(site_id)
-    with _index(config_path) as index, index.write() as connection:
+    with closing(Index.open(load_hub(config_path))) as index, index.write() as connection:
         sites.renew(connection, site_id, digest, clock.now_ms())
         note(connection, "site.renew", detail=site_id)
         _hand_out(site_id, secret, secret_file, as_json=as_json)
@@ -88,7 +78,7 @@ def renew(config_path: Path, site_id: str, secret_file: Path | None, as_json: bo
 @click.pass_obj
 def revoke(config_path: Path, site_id: str) -> None:
     """Shut a site out, at once and in the middle of a transfer. What it sent stays."""
-    with _index(config_path) as index, index.write() as connection:
+    with closing(Index.open(load_hub(config_path))) as index, index.write() as connection:
         sites.revoke(connection, site_id, clock.now_ms())
         note(connection, "site.revoke", detail=site_id)
     click.echo(f"{site_id} may no longer upload", err=True)
@@ -99,7 +89,7 @@ def revoke(config_path: Path, site_id: str) -> None:
 @click.pass_obj
 def list_(config_path: Path, as_json: bool) -> None:
     """List the sites, and when each was last heard of."""
-    with _index(config_path) as index, index.read() as connection:
+    with closing(Index.open(load_hub(config_path))) as index, index.read() as connection:
         found, told = sites.every(connection), health.every(connection)
     if as_json:
         shown = ("id", "name", "created_at", "renewed_at", "revoked_at", "seen_at")

@@ -24,7 +24,7 @@ from appliance.model.priority import Priority
 from appliance.model.receipt import ParcelVerdict, Refusal, Verdict
 from appliance.named_sql import NamedSql
 from appliance.store_forward.database import open_database, transaction
-from appliance.store_forward.outbox import Outbox, Parcel
+from appliance.store_forward.outbox import Outbox, Parcel, parcel_of
 from appliance.store_forward.verdicts import Step, settle
 
 _SQL = NamedSql("appliance.store_forward.sql", "courier.sql")
@@ -120,7 +120,7 @@ class CourierQueue:
             taken.unknown += not rows
             taken.known += bool(rows)
         for row in waiting:
-            self._settle(outbox, self._parcel(row), verdict, taken, now)
+            self._settle(outbox, parcel_of(row, self._data / "parcels"), verdict, taken, now)
 
     def _settle(self, outbox: Outbox, parcel: Parcel, verdict: ParcelVerdict, taken: Taken, now: int) -> None:
         if verdict.verdict not in {Verdict.VERIFIED, Verdict.REFUSED}:
@@ -131,18 +131,6 @@ class CourierQueue:
         taken.instances += len(settlement.held)
         taken.delivered += settlement.step is Step.DELIVER
         taken.refused += settlement.step is not Step.DELIVER
-
-    def _parcel(self, row: sqlite3.Row) -> Parcel:
-        return Parcel(
-            id=row["id"],
-            study=row["study_id"],
-            digest=row["digest"].hex(),
-            bytes=row["bytes"],
-            path=self._data / "parcels" / row["file"],
-            target=row["upload_url"],
-            offset=row["hub_offset"],
-            refusals=row["refusals"],
-        )
 
 
 def said_key(connection: sqlite3.Connection) -> str:

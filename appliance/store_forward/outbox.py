@@ -72,6 +72,20 @@ class LinkRow(msgspec.Struct, frozen=True, kw_only=True):
     held: str = "[]"  # priorities that may not go now, as a JSON array of numbers
 
 
+def parcel_of(row: sqlite3.Row, parcels: Path) -> Parcel:
+    """The parcel of a row of table `parcel`; `parcels` is the directory of their files."""
+    return Parcel(
+        id=row["id"],
+        study=row["study_id"],
+        digest=row["digest"].hex(),
+        bytes=row["bytes"],
+        path=parcels / row["file"],
+        target=row["upload_url"],
+        offset=row["hub_offset"],
+        refusals=row["refusals"],
+    )
+
+
 class Outbox:
     """The queue of the unit that `config` is of; opens its database."""
 
@@ -264,17 +278,7 @@ class Outbox:
         return self._db.execute(_SQL[query], values)
 
     def _parcel(self, row: sqlite3.Row) -> Parcel:
-        return Parcel(
-            id=row["id"],
-            study=row["study_id"],
-            digest=row["digest"].hex(),
-            bytes=row["bytes"],
-            path=self._parcels / row["file"],
-            target=row["upload_url"],
-            offset=row["hub_offset"],
-            refusals=row["refusals"],
-            preview_bytes=row["preview_bytes"],
-        )
+        return parcel_of(row, self._parcels)
 
 
 def _candidate(row: sqlite3.Row, *, offset: int | None = None, may_open: bool = True) -> Candidate:

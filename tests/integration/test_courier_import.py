@@ -5,39 +5,20 @@ from __future__ import annotations
 import hashlib
 import shutil
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.courier import Both, Courier, both_ends, hub_file, told, verb
+from support.courier import Both, Courier, hub_file, told, verb
 from support.hub import add_site, hub_config, running_hub
 from support.sending_unit import noise
 from support.small_disk import SmallDisk
 
 from appliance.compress.pool import WorkerPool
-from appliance.config import Compress
-from appliance.hub import checking
 from appliance.hub.courier import Importer, hub_runs
 from appliance.hub.index.database import Index
 from appliance.model.priority import Priority
 
-
-@pytest.fixture(scope="module")
-def pool() -> Iterator[WorkerPool]:
-    with WorkerPool(Compress(parcel_bytes=64 << 20)) as used:
-        yield used
-
-
-@pytest.fixture(autouse=True)
-def _looking_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The hub looks for what another process gave it every five seconds."""
-    monkeypatch.setattr(checking, "_LOOK_SECONDS", 0.1)
-
-
-@pytest.fixture
-def both(tmp_path: Path, pool: WorkerPool) -> Iterator[Both]:
-    with both_ends(tmp_path, pool) as ends:
-        yield ends
+pytestmark = pytest.mark.usefixtures("looking_often")
 
 
 def test_what_the_stick_brings_is_verified_and_the_unit_learns_it_without_a_line(both: Both) -> None:

@@ -5,37 +5,17 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.courier import Both, both_ends, told, verb
+from support.courier import Both, told, verb
 from support.hub import add_site
 
-from appliance.compress.pool import WorkerPool
-from appliance.config import Compress
 from appliance.courier import cipher, listing
 from appliance.courier.listing import Contents, StickFile
 from appliance.courier.seal import digest_of_secret
-from appliance.hub import checking
 
-
-@pytest.fixture(scope="module")
-def pool() -> Iterator[WorkerPool]:
-    with WorkerPool(Compress(parcel_bytes=64 << 20)) as used:
-        yield used
-
-
-@pytest.fixture(autouse=True)
-def _looking_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The hub looks for what another process gave it every five seconds."""
-    monkeypatch.setattr(checking, "_LOOK_SECONDS", 0.1)
-
-
-@pytest.fixture
-def both(tmp_path: Path, pool: WorkerPool) -> Iterator[Both]:
-    with both_ends(tmp_path, pool) as ends:
-        yield ends
+pytestmark = pytest.mark.usefixtures("looking_often")
 
 
 def test_a_parcel_with_a_changed_bit_is_named_and_the_others_are_taken(both: Both) -> None:

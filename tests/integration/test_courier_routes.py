@@ -2,37 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
-from support.courier import Both, both_ends
+from support.courier import Both
 from support.fault_proxy import FaultProxy
 from support.hub import RawRequest
 from support.processes import wait_for
 
-from appliance.compress.pool import WorkerPool
-from appliance.config import Compress
 from appliance.courier import cipher
-from appliance.hub import checking
 
-
-@pytest.fixture(scope="module")
-def pool() -> Iterator[WorkerPool]:
-    with WorkerPool(Compress(parcel_bytes=64 << 20)) as used:
-        yield used
-
-
-@pytest.fixture(autouse=True)
-def _looking_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The hub looks for what another process gave it every five seconds."""
-    monkeypatch.setattr(checking, "_LOOK_SECONDS", 0.1)
-
-
-@pytest.fixture
-def both(tmp_path: Path, pool: WorkerPool) -> Iterator[Both]:
-    with both_ends(tmp_path, pool) as ends:
-        yield ends
+pytestmark = pytest.mark.usefixtures("looking_often")
 
 
 def test_when_the_line_is_back_the_unit_hears_of_it_and_sends_no_byte(both: Both) -> None:

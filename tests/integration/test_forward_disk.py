@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.hub import RunningHub, hub_config, running_hub
+from support.hub import RunningHub
 from support.processes import MIB, wait_for
 from support.recording_proxy import RecordingProxy
 from support.sending_unit import SendingUnit, noise
@@ -21,12 +21,6 @@ SIZE = 400_000
 def disk(tmp_path: Path) -> Iterator[SmallDisk]:
     with SmallDisk(tmp_path / "disk", 32 * MIB) as made:
         yield made
-
-
-@pytest.fixture
-def hub(tmp_path: Path) -> Iterator[RunningHub]:
-    with running_hub(hub_config(tmp_path / "hub")) as running:
-        yield running
 
 
 @pytest.fixture

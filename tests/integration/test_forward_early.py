@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import msgspec
 import pydicom
 import pytest
 from support import data, rows
-from support.hub import RunningHub, hub_config, running_hub
+from support.hub import RunningHub
 from support.images import source_of
 from support.sending_unit import SendingUnit, noise
 
@@ -27,12 +26,6 @@ from appliance.store_forward import wishes
 from appliance.store_forward.database import transaction
 
 STUDY, OTHER = "2.25.1.1", "2.25.1.2"
-
-
-@pytest.fixture
-def hub(tmp_path: Path) -> Iterator[RunningHub]:
-    with running_hub(hub_config(tmp_path / "hub")) as running:
-        yield running
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 from click.testing import CliRunner
-from support.hub import Client, RunningHub, hub_config, running_hub
+from support.hub import Client, RunningHub
 from support.processes import write_hub
 from support.sending_unit import SendingUnit, noise
 
@@ -24,12 +23,6 @@ from appliance.model.health import Health
 from appliance.store_forward import link_use
 from appliance.store_forward.actions import Actor
 from appliance.store_forward.database import transaction
-
-
-@pytest.fixture
-def hub(tmp_path: Path) -> Iterator[RunningHub]:
-    with running_hub(hub_config(tmp_path / "hub")) as running:
-        yield running
 
 
 def told(hub: RunningHub) -> Health | None:

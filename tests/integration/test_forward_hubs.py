@@ -25,12 +25,6 @@ SIZE = 100_000
 
 
 @pytest.fixture
-def hub(tmp_path: Path) -> Iterator[RunningHub]:
-    with running_hub(hub_config(tmp_path / "hub")) as running:
-        yield running
-
-
-@pytest.fixture
 def line(hub: RunningHub) -> Iterator[FaultProxy]:
     proxy = FaultProxy(hub.hub.port if hub.hub else 0)
     yield proxy

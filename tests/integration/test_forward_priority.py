@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from support.fault_proxy import FaultProxy
-from support.hub import RunningHub, hub_config, running_hub
+from support.hub import RunningHub
 from support.recording_proxy import RecordingProxy
 from support.sending_unit import SendingUnit, noise
 
@@ -18,12 +18,6 @@ from appliance.model.priority import Priority
 
 SLOW = 64_000.0  # bytes a second
 AT_HUB = "SELECT state IN ('uploaded', 'delivered') FROM parcel WHERE id = ?"
-
-
-@pytest.fixture
-def hub(tmp_path: Path) -> Iterator[RunningHub]:
-    with running_hub(hub_config(tmp_path / "hub")) as running:
-        yield running
 
 
 @pytest.fixture

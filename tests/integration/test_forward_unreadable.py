@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.hub import RunningHub, hub_config, running_hub
+from support.hub import RunningHub
 from support.processes import write_unit
 from support.sending_unit import Packed, SendingUnit, noise
 
@@ -22,12 +22,6 @@ from appliance.store_forward.queue import move_parcel
 
 pytestmark = pytest.mark.needs_root
 SIZE = 100_000
-
-
-@pytest.fixture
-def hub(tmp_path: Path) -> Iterator[RunningHub]:
-    with running_hub(hub_config(tmp_path / "hub")) as running:
-        yield running
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from support.fault_proxy import FaultProxy
-from support.hub import RunningHub, hub_config, running_hub
+from support.hub import RunningHub
 from support.processes import free_port
 from support.sending_unit import SendingUnit, noise
 
@@ -59,12 +59,6 @@ class Replica:
 def replica() -> Iterator[Replica]:
     with closing(Replica()) as made:
         yield made
-
-
-@pytest.fixture
-def hub(tmp_path: Path) -> Iterator[RunningHub]:
-    with running_hub(hub_config(tmp_path / "hub")) as running:
-        yield running
 
 
 @pytest.fixture
