@@ -3,7 +3,7 @@
 What the kernel does not do by itself is set here. TCP_NOTSENT_LOWAT: only a quarter of a second of unsent bytes waits
 in the kernel, so that a stat study need not wait behind them. SO_MAX_PACING_RATE: under a cap nothing leaves in bursts.
 TCP_USER_TIMEOUT: a dead connection ends after `stall_seconds` and not after a quarter of an hour. BBR where the kernel
-has it: a lossy radio link is not taken for a full one (docs/decisions/0004), and its queue stays short. Small requests
+has it (`congestion`): a lossy radio link is not taken for a full one, and its queue stays short. Small requests
 have connections of their own: they are never behind a body. A closed socket says nothing of what the hub has; only the
 hub does.
 """
@@ -35,6 +35,7 @@ from appliance.link import rate as rates
 from appliance.link.pace import Pace, RoundTrip, piece_bytes, unsent_bytes, weight, window_bytes
 from appliance.link.rate import Rate
 from appliance.link.tunnel import Way, interface_is_up
+from appliance.store_forward import congestion
 from appliance.store_forward.meter import Meter, read_round_trip
 from appliance.upload.client import Answer, Request
 
@@ -132,6 +133,7 @@ class Body(aiohttp.payload.Payload):
         self._transport: asyncio.WriteTransport | None = None
         self._socket: Any = None
         self._set = (0, 0)  # unsent bytes and pacing that the socket was told
+        self._renewed_at = float("-inf")
         self.stat = False
         self.sent = 0
         self.acknowledged = 0
@@ -201,10 +203,15 @@ class Body(aiohttp.payload.Payload):
         return self._socket is not None and self._socket.fileno() == descriptor
 
     def sample(self, now: float) -> int:
-        """Updates `acknowledged`; returns the bytes since the last time. `now`: monotonic seconds."""
+        """Updates `acknowledged`; returns the bytes since the last time, and keeps the connection from a pause of BBR.
+        `now`: monotonic seconds.
+        """
         waiting = unacknowledged(self._socket)
         if waiting is None:
             return 0
+        if now - self._renewed_at > congestion.RENEW_SECONDS:
+            self._renewed_at = now
+            congestion.renew(self._socket)
         more = max(0, self.sent - waiting - self.acknowledged)
         if more:
             self.acknowledged += more
@@ -395,8 +402,7 @@ class HubClient:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, max(1, int(stall)))
         made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, max(1, int(stall / 3)))
-        with contextlib.suppress(OSError):  # a kernel without it uses its default, which works too
-            made.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"bbr")
+        congestion.choose(made)
 
 
 def _segment_of(sock: Any) -> int:
