@@ -87,9 +87,9 @@ class Narrow:
             thread.join()
             tap.close()
 
-    def seen(self, text: bytes, since: float) -> float | None:
-        """When the first packet with these bytes in it left after `since` (monotonic); None: none did."""
-        found = (p.at for p in list(self.packets) if p.leaves and p.at >= since and text in p.data)
+    def seen(self, text: bytes, since: float, *, leaves: bool = True) -> float | None:
+        """When the first packet with these bytes in it left, or came, after `since` (monotonic); None: none did."""
+        found = (p.at for p in list(self.packets) if p.leaves is leaves and p.at >= since and text in p.data)
         return next(found, None)
 
 
