@@ -1,7 +1,7 @@
 """BBR on the connections to the hub, and how it is kept from standing still.
 
-Cubic takes each packet that a radio link loses for a full line; BBR does not (docs/decisions/0004). But when BBR has not
-seen its shortest round trip for ten seconds, it lets the line run empty for a round trip and 0.2 s to measure it again
+Cubic takes each packet that a radio link loses for a full line; BBR does not (docs/decisions/0004). But when it has not
+seen its shortest round trip for ten seconds, BBR lets the line run empty for a round trip and 0.2 s to measure it again
 (PROBE_RTT): a tenth of a satellite line. The queue behind a body is kept short here already (`link.pace`), so nothing
 is learnt by that. Choosing BBR anew starts its ten seconds anew and keeps the connection's window.
 """

@@ -60,7 +60,7 @@ def test_bbr_begins_anew_and_the_connection_goes_on(pair: tuple[socket.socket, s
 
 
 def test_another_algorithm_is_left_alone(pair: tuple[socket.socket, socket.socket]) -> None:
-    near, far = pair
+    near, _ = pair
     near.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"reno")
     congestion.renew(near)
     assert congestion.name(near) == b"reno"
