@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -16,21 +16,31 @@ from appliance.clock import now_ms
 from appliance.config import UnitConfig, read_secret
 from appliance.courier.cipher import PUBLIC_KEY
 from appliance.errors import ConfigError, HubBusyError, HubFaultError, HubRefusedError, LinkError
-from appliance.link.line import Line, after_answer, after_fault
+from appliance.link.line import Line, after_answer, after_fault, hail_pause
 from appliance.logs import get_logger
 from appliance.model import retry
 from appliance.model.receipt import Hello, read_answer
 from appliance.model.retry import Fault, Tries, after_progress
+from appliance.store_forward.connections import UnreachableError
 from appliance.store_forward.outbox import LinkRow
-from appliance.store_forward.transport import Body, HubClient, UnreachableError
+from appliance.store_forward.transport import Body, HubClient
 from appliance.upload.client import Answer, Request, fault_of
 
 HELLO_SECONDS: Final = 30.0
 _INTERFACE_SECONDS: Final = 0.5
 _SHORTEST_PAUSE: Final = 0.05
 _NAME_MAX: Final = 100
+_HAILS_MAX: Final = 8  # greetings under way at once
+_AT_ONCE: Final = 1.0  # a greeting that fails sooner was turned away: the line carries, and asking soon again is no use
 
 log = get_logger()
+
+
+class _Greeting(NamedTuple):
+    """What came of one, and the seconds until the next should follow."""
+
+    pause: float
+    answered: bool = False
 
 
 class HubLine:
@@ -54,12 +64,16 @@ class HubLine:
         self._tries = Tries()  # of the greeting
         self._patience = Tries()  # of a busy hub
         self._refused = self._faulty = self._no_room = False
+        hub.on_silence = self._kick.set
 
-    async def ask(self, request: Request, *, seconds: float, limit: int = 4096) -> tuple[Answer, bytes]:
+    async def ask(
+        self, request: Request, *, seconds: float, limit: int = 4096, ahead: bool = False
+    ) -> tuple[Answer, bytes]:
         """A request without a body (`HubClient.ask`). Raises LinkError."""
         started = time.monotonic()
+        longest = self._config.hub.stall_seconds + seconds
         try:
-            found = await self._hub.ask(request, seconds=self._config.hub.stall_seconds + seconds, limit=limit)
+            found = await self._hub.ask(request, seconds=longest, limit=limit, ahead=ahead)
         except LinkError as error:
             self._failed(started, error)
             raise
@@ -118,29 +132,65 @@ class HubLine:
         )
 
     async def keep(self) -> None:
-        """Greets the hub for ever: every half minute while all is well, at once and then with jitter when it is not."""
+        """Greets the hub for ever: every half minute while all is well, and again and again when it does not answer."""
         while True:
             self._kick.clear()
             if not self._line.up:
                 self.open.clear()
                 await self._hub.close()  # a connection that outlived an outage would only wait for its own time-outs
-            pause = await self._greet()
+            if self._line.up and not self._hub.is_silent:
+                pause = (await self._greet()).pause
+            else:
+                pause = await self._hail()
             try:
                 await asyncio.wait_for(self._kick.wait(), max(pause, _SHORTEST_PAUSE))
             except TimeoutError:
                 continue
 
-    async def _greet(self) -> float:
-        """Seconds until the next greeting."""
-        started, asked_at = time.monotonic(), now_ms()
+    async def _hail(self) -> float:
+        """Greets a line that says nothing, until it answers or is down. Seconds until the next greeting.
+
+        Each greeting has a connection of its own, of which the body that follows makes use. A body that is silent
+        still when one is answered is cut: it goes on from what the hub has, sooner than TCP would try again.
+        """
+        began, was_up = time.monotonic(), self._line.up
+        waiting: list[asyncio.Task[_Greeting]] = []
+        await self._hub.renew()
         try:
-            answer, content = await self.ask(
-                Request(method="GET", target=f"{self._base}/v1/hello", headers={}), seconds=0.0
-            )
+            while True:
+                started = time.monotonic()
+                waiting.append(asyncio.create_task(self._greet(ahead=True)))
+                if len(waiting) > _HAILS_MAX:
+                    waiting.pop(1).cancel()  # the oldest is kept: a very slow line needs its patience
+                pause = hail_pause(started - began, self._config.hub.retry_seconds_max, chance=random.random())  # noqa: S311 - jitter
+                ended = await _until_one_ends(waiting, started + pause)
+                for greeting in ended:
+                    if greeting.answered:
+                        self._hub.cut_silent()
+                        return greeting.pause
+                if was_up and not self._line.up:
+                    return 0.0  # all that is under way is cut first
+                if ended:
+                    await asyncio.sleep(max(0.0, max(g.pause for g in ended) - (time.monotonic() - started)))
+        finally:
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
+
+    async def _greet(self, *, ahead: bool = False) -> _Greeting:
+        started, asked_at = time.monotonic(), now_ms()
+        request = Request(method="GET", target=f"{self._base}/v1/hello", headers={})
+        try:
+            answer, content = await self.ask(request, seconds=0.0, ahead=ahead)
         except UnreachableError:
-            return _INTERFACE_SECONDS
+            return _Greeting(_INTERFACE_SECONDS)
         except LinkError:
-            return self._again(Fault.LINK)
+            again = self._again(Fault.LINK)
+            return _Greeting(again if time.monotonic() - started < _AT_ONCE else 0.0)
+        return _Greeting(self._heard(answer, content, (time.monotonic() - started) * 1000, asked_at), answered=True)
+
+    def _heard(self, answer: Answer, content: bytes, round_trip_ms: float, asked_at: int) -> float:
+        """Seconds until the next greeting."""
         if answer.status != 200:
             return self._turned_away(answer)
         hello = read_answer(content, Hello)
@@ -148,7 +198,7 @@ class HubLine:
             self.false_answer()
             self.open.clear()
             return self._again(Fault.BUSY)
-        self._welcome(hello, (time.monotonic() - started) * 1000, asked_at)
+        self._welcome(hello, round_trip_ms, asked_at)
         return HELLO_SECONDS
 
     def _welcome(self, hello: Hello, round_trip_ms: float, asked_at: int) -> None:
@@ -217,3 +267,12 @@ class HubLine:
         if self._faulty:
             return HubFaultError.id
         return HubBusyError.id if self._no_room else ""
+
+
+async def _until_one_ends(waiting: list[asyncio.Task[_Greeting]], until: float) -> list[_Greeting]:
+    """What those say that ended first, taken from the list; none when none did `until` then (monotonic seconds)."""
+    done, _ = await asyncio.wait(
+        waiting, timeout=max(0.0, until - time.monotonic()), return_when=asyncio.FIRST_COMPLETED
+    )
+    waiting[:] = [task for task in waiting if task not in done]
+    return [task.result() for task in done]

@@ -10,6 +10,8 @@ from typing import Final, NamedTuple
 from appliance.link.pace import RoundTrip, Weight, on_uplink
 
 # struct tcp_info of linux/tcp.h: where these are.
+_UNACKNOWLEDGED: Final = 24  # u32, segments that were sent
+_LAST_ACK: Final = 56  # u32, milliseconds since the last acknowledgement came
 _ROUND_TRIP: Final = 68  # u32, microseconds, smoothed
 _BYTES_RECEIVED: Final = 128  # u64
 _SEGMENTS_OUT: Final = 136  # u32, and that of those in after it
@@ -44,6 +46,17 @@ def read_round_trip(sock: socket.socket | None) -> RoundTrip:
         return RoundTrip()
     (late,), (shortest,) = struct.unpack_from("=I", info, _ROUND_TRIP), struct.unpack_from("=I", info, _SHORTEST_TRIP)
     return RoundTrip(shortest / 1e6, late / 1e6)
+
+
+def read_silence(sock: socket.socket | None) -> float:
+    """Seconds since the peer's TCP last acknowledged anything, while segments are under way to it; else 0.
+
+    A peer that has no room for more has acknowledged all that was sent: it is slow, not silent.
+    """
+    info = _read_info(sock)
+    if info is None or not struct.unpack_from("=I", info, _UNACKNOWLEDGED)[0]:
+        return 0.0
+    return float(struct.unpack_from("=I", info, _LAST_ACK)[0]) / 1000
 
 
 def _read_info(sock: socket.socket | None) -> bytes | None:

@@ -239,7 +239,7 @@ class Sender:
             if request is None:
                 break
             try:
-                answer, _ = await self._line.ask(request, seconds=0.0)
+                answer, _ = await self._line.ask(request, seconds=0.0, ahead=self._on_line is None)
             except LinkError:
                 await self._conclude(item, None)
             else:

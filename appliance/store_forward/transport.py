@@ -1,11 +1,10 @@
-"""HTTP to the hub: sockets that stay in the tunnel, requests with an end, and bodies that can stop at any byte.
+"""HTTP to the hub: requests with an end, and bodies that can stop at any byte.
 
-What the kernel does not do by itself is set here. TCP_NOTSENT_LOWAT: only a quarter of a second of unsent bytes waits
-in the kernel, so that a stat study need not wait behind them. SO_MAX_PACING_RATE: under a cap nothing leaves in bursts.
-TCP_USER_TIMEOUT: a dead connection ends after `stall_seconds` and not after a quarter of an hour. BBR where the kernel
-has it (`congestion`): a lossy radio link is not taken for a full one, and its queue stays short. Small requests
-have connections of their own: they are never behind a body. A closed socket says nothing of what the hub has; only the
-hub does.
+What the kernel does not do by itself is done here and in `connections`. TCP_NOTSENT_LOWAT: only a quarter of a second
+of unsent bytes waits in the kernel, so that a stat study need not wait behind them. SO_MAX_PACING_RATE: under a cap
+nothing leaves in bursts. Small requests have connections of their own: they are never behind a body. A body of which
+the hub's TCP says nothing for a second or two is *silent*: the line may be gone, and `on_silence` lets somebody look. A
+closed socket says nothing of what the hub has; only the hub does.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
-import functools
 import os
 import socket
 import struct
@@ -27,33 +25,27 @@ import aiohttp
 from aiohttp.abc import AbstractStreamWriter
 from yarl import URL
 
-from appliance import __version__
 from appliance.clock import now_ms
 from appliance.config import Uplink
 from appliance.errors import LinkError
 from appliance.link import rate as rates
 from appliance.link.pace import Pace, RoundTrip, piece_bytes, unsent_bytes, weight, window_bytes
 from appliance.link.rate import Rate
-from appliance.link.tunnel import Way, interface_is_up
+from appliance.link.tunnel import Way
 from appliance.store_forward import congestion
-from appliance.store_forward.meter import Meter, read_round_trip
+from appliance.store_forward.connections import Connections
+from appliance.store_forward.meter import Meter, read_round_trip, read_silence
 from appliance.upload.client import Answer, Request
 
 SAMPLE_SECONDS: Final = 0.25
 _LATE_SAMPLES: Final = 40  # ten seconds of sending
 _SHORTEST_WAIT: Final = 0.002
+_SILENT_SECONDS: Final = 1.0  # and a half more on top of two round trips
 _LOOK_SECONDS: Final = 0.05  # how soon a body that waits for its pace sees that it is to stop
 _SO_MAX_PACING_RATE: Final = 47  # asm-generic/socket.h; Python 3.11 has no name for it
 _NO_PACING: Final = 0xFFFFFFFF
-_INTERACTIVE: Final = 6  # TC_PRIO_INTERACTIVE of linux/pkt_sched.h: the band that goes first in a queue of this machine
 _SEGMENT_MIN: Final = 536  # RFC 9293 3.7.1: what any host takes
-_KEEPALIVE: Final = 60.0
-_RESPONSE_HEADERS_MAX: Final = 64
 _ANSWER_MAX: Final = 4096
-
-
-class UnreachableError(LinkError):
-    """There is no way to the hub now: the tunnel's interface is not there."""
 
 
 class Pacer:
@@ -134,6 +126,7 @@ class Body(aiohttp.payload.Payload):
         self._socket: Any = None
         self._set = (0, 0)  # unsent bytes and pacing that the socket was told
         self._renewed_at = float("-inf")
+        self._awaits_since = time.monotonic()  # nothing was unacknowledged then
         self.stat = False
         self.sent = 0
         self.acknowledged = 0
@@ -212,11 +205,18 @@ class Body(aiohttp.payload.Payload):
         if now - self._renewed_at > congestion.RENEW_SECONDS:
             self._renewed_at = now
             congestion.renew(self._socket)
+        if not waiting:
+            self._awaits_since = now
         more = max(0, self.sent - waiting - self.acknowledged)
         if more:
             self.acknowledged += more
             self.moved_at = now
         return more
+
+    def is_silent(self, now: float) -> bool:
+        """The hub's TCP has said nothing of what it was sent for longer than any line should take to answer."""
+        silence = min(read_silence(self._socket), now - self._awaits_since)
+        return silence > max(_SILENT_SECONDS, 2 * read_round_trip(self._socket).late + _SILENT_SECONDS / 2)
 
     def abort(self) -> None:
         """Drops the connection and what the kernel had not sent: after a cut it would only come late, and twice."""
@@ -244,16 +244,34 @@ class HubClient:
         self.secret = secret
         self.pacer = Pacer(tunnel=bool(way.interface))
         self.meter = Meter(tunnel=bool(way.interface))
-        self._sessions: dict[bool, aiohttp.ClientSession] = {}  # by whether they carry bodies
+        self.on_silence: Callable[[], None] = lambda: None
+        self._connections = Connections(way, uplink, self.meter)
         self._under_way: dict[asyncio.Timeout, Body | None] = {}
 
     async def close(self) -> None:
         """Cuts what is under way and every idle connection. The client can be used again."""
         for limit in list(self._under_way):
             _expire(limit)
-        sessions, self._sessions = list(self._sessions.values()), {}
-        for session in sessions:
-            await session.close()
+        await self._connections.renew()
+
+    async def renew(self) -> None:
+        """What is asked from now on goes over new connections."""
+        await self._connections.renew()
+
+    def cut_silent(self) -> None:
+        """Cuts the bodies that are silent still: the line is back, and their connections wait for longer and longer
+        before they try again.
+        """
+        now = time.monotonic()
+        for limit, body in self._under_way.items():
+            if body is not None and body.is_silent(now):
+                _expire(limit)
+
+    @property
+    def is_silent(self) -> bool:
+        """Some body is."""
+        now = time.monotonic()
+        return any(body.is_silent(now) for body in self._under_way.values() if body is not None)
 
     def is_moving(self) -> bool:
         """The hub's TCP took bytes of some body a moment ago."""
@@ -265,20 +283,22 @@ class HubClient:
         """The line as measured."""
         return self.pacer.rate
 
-    async def ask(self, request: Request, *, seconds: float, limit: int = _ANSWER_MAX) -> tuple[Answer, bytes]:
+    async def ask(
+        self, request: Request, *, seconds: float, limit: int = _ANSWER_MAX, ahead: bool = False
+    ) -> tuple[Answer, bytes]:
         """Makes a request without a body, or with a small one. Returns the answer and its body, cut after `limit` + 1
-        bytes when longer.
+        bytes when longer. `ahead`: over a connection that is then there for the body to follow.
         """
         async with self._bounded(None) as timeout:
             timeout.reschedule(asyncio.get_running_loop().time() + self._uplink.connect_seconds + seconds)
-            return await self._exchange(request, None, limit)
+            return await self._exchange(request, None, limit, bodies=ahead)
 
     async def stream(self, request: Request, body: Body) -> Answer:
         """Makes a request with a body. It has no time limit while the hub's TCP goes on taking bytes."""
         answer = None
         try:
             async with self._bounded(body):
-                answer, _ = await self._exchange(request, body, _ANSWER_MAX)
+                answer, _ = await self._exchange(request, body, _ANSWER_MAX, bodies=True)
                 return answer
         finally:
             body.stop()
@@ -288,11 +308,10 @@ class HubClient:
 
     async def join(self, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """A connection to another port of the hub, in the tunnel as all are."""
-        if self._way.interface and not interface_is_up(self._way.interface):
-            raise UnreachableError
+        self._connections.check()
         host = str(URL(self._way.origin).host)
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        made = self._make_socket(0, (family, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ()))
+        made = self._connections.make_socket(0, (family, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ()))
         made.setblocking(False)
         try:
             async with asyncio.timeout(self._uplink.connect_seconds):
@@ -317,6 +336,8 @@ class HubClient:
             for limit, body in streams:
                 if now - body.moved_at > self._uplink.stall_seconds:
                     _expire(limit)
+            if any(body.is_silent(now) for _, body in streams):
+                self.on_silence()
 
     def _weigh(self) -> None:
         """Counts what went, and lets the cap know of it."""
@@ -327,8 +348,7 @@ class HubClient:
     @contextlib.asynccontextmanager
     async def _bounded(self, body: Body | None) -> AsyncIterator[asyncio.Timeout]:
         """A request that `close` or its time limit may end; every way in which it can fail becomes LinkError."""
-        if self._way.interface and not interface_is_up(self._way.interface):
-            raise UnreachableError
+        self._connections.check()
         try:
             async with asyncio.timeout(None) as limit:
                 self._under_way[limit] = body
@@ -340,17 +360,20 @@ class HubClient:
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:  # ValueError: headers that are none
             raise LinkError(f"no answer from the hub: {type(error).__name__}") from error
 
-    async def _exchange(self, request: Request, body: Body | None, limit: int) -> tuple[Answer, bytes]:
+    async def _exchange(self, request: Request, body: Body | None, limit: int, *, bodies: bool) -> tuple[Answer, bytes]:
         headers = {**request.headers, "Authorization": f"Bearer {self.secret}"}
         url = URL(self._way.origin + request.target, encoded=True)
-        async with self._open_session(bodies=body is not None).request(
-            request.method,
-            url,
-            headers=headers,
-            data=body if body is not None else request.content or None,
-            chunked=True if body is not None else None,
-            allow_redirects=False,
-        ) as response:
+        async with (
+            self._connections.pool(bodies=bodies) as pool,
+            pool.request(
+                request.method,
+                url,
+                headers=headers,
+                data=body if body is not None else request.content or None,
+                chunked=True if body is not None else None,
+                allow_redirects=False,
+            ) as response,
+        ):
             early = body is not None and not body.ended
             if body is not None:
                 body.stop()
@@ -361,48 +384,6 @@ class HubClient:
                 response.close()  # too long, or an answer before the end of the body: the connection is of no more use
             found = {name.lower(): value for name, value in response.headers.items()}
             return Answer(status=response.status, headers=found, now=now_ms()), content
-
-    def _open_session(self, *, bodies: bool) -> aiohttp.ClientSession:
-        if bodies not in self._sessions:
-            connector = aiohttp.TCPConnector(
-                limit=0,
-                use_dns_cache=False,
-                keepalive_timeout=_KEEPALIVE,
-                socket_factory=functools.partial(self._make_socket, 0 if bodies else _INTERACTIVE),
-            )
-            self._sessions[bodies] = aiohttp.ClientSession(
-                connector=connector,
-                trust_env=False,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=False,
-                headers={"User-Agent": f"appliance/{__version__}", "Accept-Encoding": "identity"},
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._uplink.connect_seconds),
-                max_headers=_RESPONSE_HEADERS_MAX,
-            )
-        return self._sessions[bodies]
-
-    def _make_socket(self, priority: int, address: Any) -> socket.socket:
-        family, kind, protocol, _, _ = address
-        made = socket.socket(family, kind, protocol)
-        try:
-            self._prepare(made)
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY, priority)
-        except OSError:
-            made.close()
-            raise
-        self.meter.watch(made)
-        return made
-
-    def _prepare(self, made: socket.socket) -> None:
-        stall = self._uplink.stall_seconds
-        if self._way.interface:
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, self._way.interface.encode("ascii") + b"\0")
-        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(stall * 1000))
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, max(1, int(stall)))
-        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, max(1, int(stall / 3)))
-        congestion.choose(made)
 
 
 def _segment_of(sock: Any) -> int:

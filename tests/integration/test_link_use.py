@@ -151,3 +151,21 @@ def test_what_the_hub_has_enough_of_leaves_the_line_at_once(unit: SendingUnit, l
         with unit.database() as connection:
             connection.execute("UPDATE parcel SET held_at = NULL WHERE id = ?", (parcel,))
         unit.await_delivered()
+
+
+def test_after_an_outage_a_body_goes_on_before_tcp_would_try_again(unit: SendingUnit, line: Narrow) -> None:
+    parcel = unit.add_parcel(1, [noise(1, 1, 400_000)], plain=True)
+    unit.uplink["stall_seconds"] = 60.0
+    line.shape(512)
+    with unit.forward():
+        unit.await_true(lambda: carried(line, 0, time.monotonic()) > 60_000, "it goes")
+        with line.cut():
+            cut_until = time.monotonic() + 12.0  # TCP by itself tries again after about 11 s, and then after 22 s
+            unit.await_true(lambda: time.monotonic() > cut_until, "twelve seconds")
+        back = time.monotonic()
+        unit.await_delivered()
+    upload = str(unit.value("SELECT upload_url FROM parcel WHERE id = ?", parcel)).encode()
+    again = line.seen(b"PATCH " + upload, back)
+    assert again is not None and again - back < 3.0, "it waited for the kernel"
+    row = unit.rows("SELECT sent_bytes, bytes FROM parcel WHERE id = ?", parcel)[0]
+    assert row["sent_bytes"] - row["bytes"] <= 64_000, "a cut cost no more than what was under way"

@@ -63,6 +63,16 @@ class Narrow:
         _run("ip", "netns", "exec", ROOM, "tc", "qdisc", "replace", "dev", _FAR, "root", *shape)
 
     @contextlib.contextmanager
+    def cut(self) -> Iterator[None]:
+        """Meanwhile nothing gets through, either way, and nobody is told."""
+        rules = "table inet cut { chain in { type filter hook input priority 0; drop; }; }"
+        _run("ip", "netns", "exec", ROOM, "nft", rules)
+        try:
+            yield
+        finally:
+            _run("ip", "netns", "exec", ROOM, "nft", "delete table inet cut")
+
+    @contextlib.contextmanager
     def watched(self) -> Iterator[None]:
         """Keeps every packet of IP on the cable, with the time at which it leaves its end."""
         stop = threading.Event()
