@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError
 
 from appliance.hub.intake import FLUSH_BYTES, FLUSH_SECONDS
+
+FIRST_SECONDS: Final = 0.1  # a body that goes on after a cut is worth an fsync soon: the next cut may be near
 
 # RuntimeError: what a StreamReader raises when it is read after its connection closed.
 _CUT = (OSError, aiohttp.ClientError, HttpProcessingError, EOFError, RuntimeError)
@@ -33,7 +35,7 @@ class EndedEarlyError(Exception):
 async def batches(
     content: aiohttp.StreamReader, ended: asyncio.Event, silence_seconds: float
 ) -> AsyncGenerator[bytes, None]:
-    """Yields what came whenever it is FLUSH_BYTES or FLUSH_SECONDS old, and at the end.
+    """Yields what came whenever it is FLUSH_BYTES or FLUSH_SECONDS old (the first of it FIRST_SECONDS), and at the end.
 
     However slow the bytes are, it waits for more; it raises EndedEarlyError only when none came for
     `silence_seconds`, when the connection is cut, or when `ended` is set: after it yielded the bytes before that.
@@ -78,6 +80,7 @@ class _Pulse:
         self._silence = silence_seconds
         self._now = asyncio.get_running_loop().time
         self._heard = self._since = self._now()
+        self._keeps = FIRST_SECONDS
 
     def heard(self, *, first: bool) -> None:
         self._heard = self._now()
@@ -86,18 +89,18 @@ class _Pulse:
     def flushed(self) -> None:
         """The peer is not to blame for the time that the disk took."""
         self._heard = self._now()
+        self._keeps = FLUSH_SECONDS
 
     def patience(self, pending: bool) -> float:
         silent_at = self._heard + self._silence
-        return max(
-            0.0, min(silent_at, self._since + FLUSH_SECONDS) - self._now() if pending else silent_at - self._now()
-        )
+        until = min(silent_at, self._since + self._keeps) if pending else silent_at
+        return max(0.0, until - self._now())
 
     def is_silent(self) -> bool:
         return self._now() >= self._heard + self._silence
 
     def is_due(self) -> bool:
-        return self._now() >= self._since + FLUSH_SECONDS
+        return self._now() >= self._since + self._keeps
 
 
 def _unread(content: aiohttp.StreamReader) -> bytes:

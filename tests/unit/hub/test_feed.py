@@ -98,6 +98,19 @@ def test_slow_bytes_are_handed_out_after_a_while_and_never_given_up(monkeypatch:
     assert len(got) >= 4
 
 
+def test_the_first_bytes_are_handed_out_long_before_those_that_follow(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(feed, "FIRST_SECONDS", 0.01)
+    monkeypatch.setattr(feed, "FLUSH_SECONDS", 600.0)
+
+    async def write(reader: aiohttp.StreamReader, _ended: asyncio.Event) -> None:
+        for piece in (b"first", b"second", b"third"):
+            reader.feed_data(piece)
+            await asyncio.sleep(0.2)
+        reader.feed_eof()
+
+    assert run(write) == ([b"first", b"secondthird"], None)
+
+
 def test_a_silent_peer_is_ended_and_its_bytes_are_kept():
     async def write(reader: aiohttp.StreamReader, _ended: asyncio.Event) -> None:
         reader.feed_data(b"abc")
