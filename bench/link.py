@@ -176,7 +176,14 @@ def main(options: argparse.Namespace) -> None:
     directory = scratch(options.directory)
     names = list(PROFILES) if options.all else options.profile
     options.document = options.document or options.all
-    publish(report({name: measure(name, options, directory) for name in names}), options)
+    samples.slices(directory / "samples", SLICES_MAX)
+    samples.radiograph(directory / "samples")
+    slow = [name for name in names if name != FAST]
+    with ThreadPoolExecutor(options.lines_at_once) as pool:
+        measured = dict(zip(slow, pool.map(lambda name: measure(name, options, directory), slow), strict=True))
+    if FAST in names:  # alone: it measures the processor
+        measured[FAST] = measure(FAST, options, directory)
+    publish(report(measured), options)
 
 
 def _peers(written: str) -> list[str]:
@@ -198,6 +205,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--no-peers", dest="peers", action="store_const", const=[], help="ours alone")
     parser.add_argument("--no-stat", dest="stat", action="store_false", help="send no stat radiograph")
     parser.add_argument("--patience", type=float, default=3.0, metavar="N", help="times our seconds; default 3")
+    parser.add_argument("--lines-at-once", type=int, default=1, metavar="N", help="lines at the same time; default 1")
     parser.add_argument("--at-once", type=int, default=4, metavar="N", help="peers at the same time; default 4")
     return parser
 
