@@ -21,7 +21,7 @@ from appliance.compress.values import RestoredInstance, RestoredParcel
 from appliance.config import HubConfig
 from appliance.errors import DamagedFileError, DatabaseError, DicomError, DiskFullError, ParcelError
 from appliance.hub.archive import Archiver, Prepared
-from appliance.hub.index import instances, parcels
+from appliance.hub.index import instances, kept, parcels
 from appliance.hub.index.database import Index
 from appliance.hub.index.instances import Archived, Filing, Stored
 from appliance.hub.index.parcels import Parcel
@@ -29,6 +29,7 @@ from appliance.hub.store import Store, free_bytes, key_of
 from appliance.logs import get_logger
 from appliance.model.identity import InstanceIdentity
 from appliance.model.receipt import Refusal
+from appliance.part10.attributes import Content, read_attributes
 from appliance.part10.identity import read_identity
 
 _RESTORED_MAX: Final = 32 << 30  # bytes of all data sets of a parcel
@@ -256,4 +257,11 @@ def _archived(item: RestoredInstance, identity: InstanceIdentity, stored: Stored
         calling_ae=item.calling_ae,
         received_at=item.received_at,
         stored=stored,
+        header=_header_of(item) if stored else {},
     )
+
+
+def _header_of(item: RestoredInstance) -> Content:
+    with item.file.open("rb") as file:
+        file.seek(item.data_offset)
+        return read_attributes(file, item.transfer_syntax_uid, item.bytes, kept.EVERY, kept.LAST)

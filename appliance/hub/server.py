@@ -16,7 +16,7 @@ from aiohttp import web
 
 from appliance.config import HubConfig
 from appliance.errors import ConfigError, DatabaseError, ListenError
-from appliance.hub import answers, health, notices, previewing, uploads
+from appliance.hub import answers, backfill, health, notices, previewing, uploads
 from appliance.hub.access import answer_errors, require_site
 from appliance.hub.checking import Checking
 from appliance.hub.cleaning import Cleaning
@@ -99,13 +99,20 @@ class Hub:
         self._closing.callback(os.close, lock)
         self._parts = Parts(self.config, await asyncio.to_thread(Index.open, self.config))
         self._closing.callback(self._parts.close)
-        checking = Checking(self._parts, DirectoryStore(self.config.data))
+        store = DirectoryStore(self.config.data)
+        checking = Checking(self._parts, store)
         self._closing.callback(checking.close)
         drawing = checking.previewing()
         cleaning = Cleaning(self._parts, drawing.clean)
         await self._parts.blocking(cleaning.at_start)
         await self._listen()
-        work = (checking.run(), cleaning.run(), drawing.run(), notices.watch_wishes(self._parts))
+        work = (
+            checking.run(),
+            cleaning.run(),
+            drawing.run(),
+            notices.watch_wishes(self._parts),
+            backfill.run(self._parts, store),
+        )
         self._tasks = [asyncio.create_task(one) for one in work]
         log.info("listening", address=self.address, port=self.port)
 

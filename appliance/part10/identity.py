@@ -7,11 +7,10 @@ import re
 import zlib
 from typing import Any, BinaryIO, Final
 
-from pydicom.charset import decode_bytes, python_encoding
-
 from appliance.errors import DicomError
 from appliance.model.identity import InstanceIdentity
 from appliance.part10.elements import read_plain, walk
+from appliance.part10.text import decode, encodings_of
 from appliance.part10.transfer_syntax import EXPLICIT, encoding_of
 
 # Elements to read: tag → field. Text (decoded with the data set's character set) or code (ASCII).
@@ -48,8 +47,6 @@ _LONGEST_TEXT: Final = 256
 _ELEMENTS_MAX: Final = 200_000  # before (0028,0008); nested ones counted
 HEADER_MAX: Final = 4 << 20  # bytes of a deflated data set that are inflated to look for identity
 _UID: Final = re.compile(r"[0-9][0-9.]{0,63}")
-_DELIMITERS: Final = set(b"\\^=\r\n\t\f")  # each ends an ISO 2022 escape (PS3.5 6.1.2.5.3)
-_CONTROL: Final = re.compile(r"[\x00-\x1a\x1c-\x1f\x7f-\x9f]+")
 
 
 def valid_uid(uid: str) -> bool:
@@ -65,7 +62,7 @@ def read_identity(stream: BinaryIO, transfer_syntax_uid: str, size: int) -> Inst
     """
     encoding = encoding_of(transfer_syntax_uid)
     if encoding.deflated:
-        stream, size = _inflated_head(stream, size)
+        stream, size = inflated_head(stream, size)
     base = stream.tell()
     raw: dict[int, bytes] = {}
     try:
@@ -96,8 +93,11 @@ def identity_in(head: bytes | bytearray, transfer_syntax_uid: str) -> InstanceId
     return _identity({tag: bytes(head[span]) for tag, span in spans.items()})
 
 
-def _inflated_head(stream: BinaryIO, size: int) -> tuple[BinaryIO, int]:
-    """The first HEADER_MAX bytes of a deflated data set: bounded, whatever the stream would inflate to."""
+def inflated_head(stream: BinaryIO, size: int) -> tuple[BinaryIO, int]:
+    """The first HEADER_MAX bytes of a deflated data set: bounded, whatever the stream would inflate to.
+
+    Raises DicomError.
+    """
     try:
         head = zlib.decompressobj(-zlib.MAX_WBITS).decompress(stream.read(min(size, HEADER_MAX)), HEADER_MAX)
     except zlib.error as error:
@@ -106,8 +106,9 @@ def _inflated_head(stream: BinaryIO, size: int) -> tuple[BinaryIO, int]:
 
 
 def _identity(raw: dict[int, bytes]) -> InstanceIdentity:
-    encodings = _encodings(raw.get(_CHARACTER_SET, b""))
-    texts: dict[str, Any] = {field: _text(raw[tag], encodings) for tag, field in _FIELDS.items() if tag in raw}
+    encodings = encodings_of(raw.get(_CHARACTER_SET, b""))
+    decoded = {field: decode(raw[tag], encodings) for tag, field in _FIELDS.items() if tag in raw}
+    texts: dict[str, Any] = {field: text[:_LONGEST_TEXT].rstrip() for field, text in decoded.items()}
     for field in _UIDS:
         if not valid_uid(texts.get(field, "")):
             raise DicomError(f"The data set's {field} is missing or malformed")
@@ -115,22 +116,3 @@ def _identity(raw: dict[int, bytes]) -> InstanceIdentity:
     texts["number_of_frames"] = int(frames) if re.fullmatch(r"[0-9]{1,6}", frames) and int(frames) else 1
     texts["patient_name"] = texts.get("patient_name", "").rstrip("^= ")
     return InstanceIdentity(**texts)
-
-
-def _encodings(value: bytes) -> list[str]:
-    """Python's names for Specific Character Set (PS3.3 C.12.1.1.2); an unknown term is read as Latin-1."""
-    terms = value.decode("ascii", "replace").strip("\0 ").split("\\")
-    return [python_encoding.get(term.strip(), "iso8859") for term in terms] or ["iso8859"]
-
-
-def _text(value: bytes, encodings: list[str]) -> str:
-    if value.isascii() and (text := value.decode("ascii")).isprintable():  # the same in every character set
-        return text.strip()[:_LONGEST_TEXT].rstrip()
-    try:
-        if b"\x1b" in value:
-            text = decode_bytes(value, encodings, _DELIMITERS)
-        else:
-            text = value.decode(encodings[0], "replace")
-    except (UnicodeError, LookupError, ValueError):
-        text = value.decode("iso8859", "replace")
-    return _CONTROL.sub(" ", text).replace("\x1b", "").strip()[:_LONGEST_TEXT].rstrip()

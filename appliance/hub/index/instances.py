@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, Table, insert, select, update
 
 from appliance.errors import DatabaseError
+from appliance.hub.index.attributes import Attributes, content_of
 from appliance.hub.index.tables import header_dictionary, instance, parcel, receipt, series, study, study_site
 from appliance.model.identity import InstanceIdentity
 from appliance.model.receipt import Receipt
+from appliance.part10.attributes import Content
 
 _PATIENT = ("patient_name", "patient_id", "issuer_of_patient_id", "patient_birth_date", "patient_sex")
-_STUDY = (
+STUDY_FIELDS = (
     *_PATIENT,
     "accession_number",
     "study_description",
@@ -37,7 +39,10 @@ class Stored:
 
 @dataclass(frozen=True)
 class Archived:
-    """An instance ready to be filed; `digest` and `size` are of its data set. Not `stored`: it was held before."""
+    """An instance ready to be filed; `digest` and `size` are of its data set. Not `stored`: it was held before.
+
+    `header`: the attributes to be found by.
+    """
 
     identity: InstanceIdentity
     transfer_syntax_uid: str
@@ -46,6 +51,7 @@ class Archived:
     calling_ae: str
     received_at: int
     stored: Stored | None
+    header: Content = field(default_factory=dict)
 
 
 def is_other_patient(known: Mapping[str, str], identity: InstanceIdentity) -> bool:
@@ -68,24 +74,26 @@ class Filing:
     def __init__(self, connection: Connection, *, site_id: str, parcel_id: int, priority: int, now: int) -> None:
         self._connection = connection
         self._site_id, self._parcel_id, self._priority, self._now = site_id, parcel_id, priority, now
+        self._attributes = Attributes(connection)
         self._studies: dict[str, int] = {}
         self._series: dict[tuple[int, str], int] = {}
 
     def file(self, position: int, item: Archived) -> bool:
         """Files it, with its receipt. False: these very bytes were held before, so its objects are not needed."""
-        study_id = self._study(item.identity)
+        study_id, same_patient = self._study(item.identity)
         known = self._connection.execute(
             select(instance.c.id).where(
                 instance.c.sop_instance_uid == item.identity.sop_instance_uid, instance.c.digest == item.digest
             )
         ).scalar()
-        instance_id = known or self._add(study_id, item)
+        instance_id = known or self._add(study_id, item, same_patient=same_patient)
         self._connection.execute(
             insert(receipt).values(parcel_id=self._parcel_id, position=position, instance_id=instance_id)
         )
         return known is None
 
-    def _study(self, identity: InstanceIdentity) -> int:
+    def _study(self, identity: InstanceIdentity) -> tuple[int, bool]:
+        """Its row, and whether it is of the patient that the instance names."""
         uid = identity.study_instance_uid
         if uid not in self._studies:
             row = self._connection.execute(select(study).where(study.c.study_instance_uid == uid)).one_or_none()
@@ -93,27 +101,28 @@ class Filing:
             self._note_study(self._studies[uid])
         study_id = self._studies[uid]
         patient = select(*(study.c[name] for name in _PATIENT)).where(study.c.id == study_id)
-        if is_other_patient(self._connection.execute(patient).one()._asdict(), identity):
+        other = is_other_patient(self._connection.execute(patient).one()._asdict(), identity)
+        if other:
             self._connection.execute(update(study).where(study.c.id == study_id).values(identity_conflict=True))
-        return study_id
+        return study_id, not other
 
     def _add_study(self, identity: InstanceIdentity) -> int:
-        values = {name: getattr(identity, name) for name in _STUDY}
+        values = {name: getattr(identity, name) for name in STUDY_FIELDS}
         counters = {"series": 0, "instances": 0, "bytes": 0, "conflicts": 0, "identity_conflict": False}
         times = {"first_held_at": self._now, "last_held_at": self._now, "priority": self._priority}
         uid = identity.study_instance_uid
         return self._insert(study, study_instance_uid=uid, **values, **counters, **times)
 
     def _note_study(self, study_id: int) -> None:
-        """This site sent something of the study, with this priority."""
+        """This site sent something of the study, with this priority. The first one sees it."""
         this = study.c.id == study_id
         sooner = this & (study.c.priority > self._priority)
         self._connection.execute(update(study).where(sooner).values(priority=self._priority))
-        link = (study_site.c.study_id == study_id) & (study_site.c.site_id == self._site_id)
-        if self._connection.execute(select(study_site.c.study_id).where(link)).one_or_none() is None:
-            self._connection.execute(
-                insert(study_site).values(study_id=study_id, site_id=self._site_id, first_at=self._now)
-            )
+        sites = select(study_site.c.site_id).where(study_site.c.study_id == study_id)
+        known = self._connection.execute(sites).scalars().all()
+        if self._site_id not in known:
+            values = {"study_id": study_id, "site_id": self._site_id, "first_at": self._now, "sees": not known}
+            self._connection.execute(insert(study_site).values(**values))
 
     def _series_of(self, study_id: int, identity: InstanceIdentity) -> int:
         key = (study_id, identity.series_instance_uid)
@@ -129,7 +138,7 @@ class Filing:
         uid = identity.series_instance_uid
         return self._insert(series, study_id=study_id, series_instance_uid=uid, instances=0, **values)
 
-    def _add(self, study_id: int, item: Archived) -> int:
+    def _add(self, study_id: int, item: Archived, *, same_patient: bool) -> int:
         stored = item.stored
         if stored is None:
             raise DatabaseError("The index lost an instance while a parcel was checked")
@@ -159,6 +168,8 @@ class Filing:
         self._bump(study, study_id, instances=1, bytes=item.size, conflicts=int(conflict))
         self._connection.execute(update(study).where(study.c.id == study_id).values(last_held_at=self._now))
         self._bump(series, series_id, instances=1)
+        content = content_of(item.identity, item.header)
+        self._attributes.file(study_id, series_id, instance_id, content, same_patient=same_patient)
         return instance_id
 
     def _flag_others(self, sop_instance_uid: str) -> bool:

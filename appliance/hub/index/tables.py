@@ -22,6 +22,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    true,
 )
 
 NAMING: Final = {
@@ -117,6 +118,9 @@ study_site = Table(
     Column("study_id", RowId, ForeignKey("study.id"), primary_key=True),
     Column("site_id", String(32), ForeignKey("site.id"), primary_key=True),
     Column("first_at", BigInteger, nullable=False),
+    # People of the site see the study. One that sends later under a UID that another sent first does not, until
+    # somebody at the hub says so: else a UID that was guessed would open a study.
+    Column("sees", Boolean, nullable=False, server_default=true()),
     Index(None, "site_id"),
 )
 

@@ -13,16 +13,19 @@ import pytest
 import sqlalchemy
 import sqlalchemy.exc
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from support.hub import hub_config
 
 from appliance.config import HubConfig, HubServer
 from appliance.errors import ConfigError, DatabaseError, NotFoundError
 from appliance.hub.index import instances, parcels, sites, studies, trail, uptime
-from appliance.hub.index.database import FILE_NAME, Index, url_of
+from appliance.hub.index.attribute_tables import attribute_backfill
+from appliance.hub.index.database import FILE_NAME, MIGRATIONS, Index, url_of
 from appliance.hub.index.instances import Archived, Filing, Stored
 from appliance.hub.index.parcels import Opening
-from appliance.hub.index.tables import metadata
+from appliance.hub.index.tables import metadata, study_site
 from appliance.hub.index.tables import parcel as parcel_table
 from appliance.hub.index.uptime import Moment
 from appliance.hub.store import key_of
@@ -101,7 +104,9 @@ def test_the_migrations_make_exactly_the_tables_that_the_code_knows(index: Index
     with index.read() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == []
-        assert context.get_current_revision() == "0010"
+        config = Config()
+        config.set_main_option("script_location", MIGRATIONS)
+        assert context.get_current_revision() == ScriptDirectory.from_config(config).get_current_head()
 
 
 def test_an_upload_from_before_the_uptime_was_counted_has_its_whole_term(tmp_path: Path):
@@ -121,6 +126,33 @@ def test_an_upload_from_before_the_uptime_was_counted_has_its_whole_term(tmp_pat
     older.close()
     assert found
     assert (found.offset, found.last_byte_up) == (5, 0)
+
+
+def test_an_older_hub_has_all_to_fill_in_and_the_first_site_of_a_study_sees_it(tmp_path: Path):
+    (tmp_path / "hub").mkdir()
+    older = Index(url_of(hub_config(tmp_path / "hub")))
+    older.migrate("0010")
+    with older.write() as connection:
+        for site in ("a", "b"):
+            sites.add(connection, site, site, bytes(32), 0)
+        texts = "patient_name patient_id issuer_of_patient_id patient_birth_date patient_sex accession_number "
+        texts += "study_description study_date study_time referring_physician"
+        numbers = "priority first_held_at last_held_at series instances bytes conflicts identity_conflict"
+        names = [*texts.split(), *numbers.split()]
+        values = ["''"] * len(texts.split()) + ["0"] * len(numbers.split())
+        for row in (3, 8):
+            connection.exec_driver_sql(
+                f"INSERT INTO study (id, study_instance_uid, {', '.join(names)}) "
+                f"VALUES ({row}, '1.{row}', {', '.join(values)})"
+            )
+        connection.exec_driver_sql("INSERT INTO study_site VALUES (3, 'a', 20), (3, 'b', 10), (8, 'a', 5), (8, 'b', 5)")
+    older.migrate()
+    with older.read() as connection:
+        left = connection.execute(sqlalchemy.select(attribute_backfill)).one()
+        seen = connection.execute(sqlalchemy.select(study_site).where(study_site.c.sees)).all()
+    older.close()
+    assert (left.study_id, left.instance_id) == (8, 0)
+    assert {(row.study_id, row.site_id) for row in seen} == {(3, "b"), (8, "a")}
 
 
 def test_migrating_again_changes_nothing(index: Index):
