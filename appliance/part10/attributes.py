@@ -30,7 +30,8 @@ _SEQUENCE_MAX: Final = 16 << 10  # bytes of a sequence
 _ITEMS_MAX: Final = 64
 _DEEPEST: Final = 6
 _ELEMENTS_MAX: Final = 200_000
-_ITEM, _SEQUENCE_END, _ITEM_END = 0xFFFEE000, 0xFFFEE0DD, 0xFFFEE00D
+_LAST_TAG: Final = 0xFFFFFFFF
+_ITEM, _SEQUENCE_END, _ITEM_END = 0xFFFEE000, 0xFFFEE0DD, 0xFFFEE00D  # PS3.5 7.5
 
 _ONE_TEXT: Final = frozenset({"ST", "LT", "UT", "UR"})  # a backslash is part of it (PS3.5 6.2)
 _TEXTS: Final = frozenset({"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "SH", "TM", "UC", "UI"}) | _ONE_TEXT
@@ -56,9 +57,22 @@ def read_attributes(
     return _Reader(wanted, last).read(stream, encoding, size, 0)
 
 
+def read_identifier(data: bytes, transfer_syntax_uid: str) -> dict[str, dict[str, Any]]:
+    """Every attribute of a question's data set; one that is no text and no number has no value.
+
+    Raises DicomError where it can't be read to its end: half a question would be another question.
+    """
+    encoding = encoding_of(transfer_syntax_uid)
+    if encoding.deflated:
+        raise DicomError("An identifier is not deflated here")
+    return _Reader(None, _LAST_TAG).read(io.BytesIO(data), encoding, len(data), 0)
+
+
 class _Reader:
-    def __init__(self, wanted: Container[int], last: int) -> None:
-        self._wanted, self._last = wanted, last
+    """With `wanted` None nothing is left out, however long, and what can't be read raises DicomError."""
+
+    def __init__(self, wanted: Container[int] | None, last: int) -> None:
+        self._wanted, self._last, self._strict = wanted, last, wanted is None
         self._encodings = encodings_of(b"")
 
     def read(self, stream: BinaryIO, encoding: Encoding, size: int, depth: int) -> dict[str, dict[str, Any]]:
@@ -68,11 +82,15 @@ class _Reader:
             for element in walk(stream, encoding, size, elements_max=_ELEMENTS_MAX):
                 if element.tag == _ITEM_END or (not depth and element.tag > self._last):
                     break
-                if depth or element.tag in self._wanted or element.tag == _CHARACTER_SET:
+                if depth or element.tag == _CHARACTER_SET or self._wants(element.tag):
                     self._take(found, stream, base, element, encoding, depth)
         except DicomError:
-            return found
+            if self._strict:
+                raise
         return found
+
+    def _wants(self, tag: int) -> bool:
+        return self._wanted is None or tag in self._wanted
 
     def _take(
         self,
@@ -85,27 +103,35 @@ class _Reader:
     ) -> None:
         vr = _vr_of(element)
         length = element.value_end - element.value_offset
-        if length > (_SEQUENCE_MAX if vr == "SQ" else _VALUE_MAX) or (element.undefined and vr != "SQ"):
+        is_long = length > (_SEQUENCE_MAX if vr == "SQ" else _VALUE_MAX)
+        if (is_long and not self._strict) or (element.undefined and vr != "SQ"):
             return
         stream.seek(base + element.value_offset)
         value = stream.read(length)
         if element.tag == _CHARACTER_SET:
             self._encodings = encodings_of(value)
-        if element.tag not in self._wanted and not depth:
+        if not depth and not self._wants(element.tag):
             return
         if vr == "SQ":
-            values = self._items(value, _encoding_inside(element, encoding), depth) if depth < _DEEPEST else None
+            values = self._items(value, _encoding_inside(element, encoding), depth)
         else:
             values = _values(vr, value, self._encodings, encoding.byte_order)
+        if values is None and self._strict:
+            values = []
         if values is not None:
             found[f"{element.tag:08X}"] = {"vr": vr, "Value": values} if values else {"vr": vr}
 
-    def _items(self, value: bytes, encoding: Encoding, depth: int) -> list[dict[str, Any]]:
+    def _items(self, value: bytes, encoding: Encoding, depth: int) -> list[dict[str, Any]] | None:
         outer = self._encodings  # an item may name its own character set (PS3.3 C.12.1.1.2)
         items = []
-        for item in _item_bytes(value, encoding):
-            items.append(self.read(io.BytesIO(item), encoding, len(item), depth + 1))
-            self._encodings = outer
+        try:
+            for item in _item_bytes(value, encoding) if depth < _DEEPEST else ():
+                items.append(self.read(io.BytesIO(item), encoding, len(item), depth + 1))
+                self._encodings = outer
+        except DicomError:
+            if self._strict:
+                raise
+            return None
         return items
 
 
@@ -127,7 +153,7 @@ def _encoding_inside(element: Element, encoding: Encoding) -> Encoding:
 
 
 def _item_bytes(value: bytes, encoding: Encoding) -> Iterator[bytes]:
-    """The data sets of a sequence's items (PS3.5 7.5). Raises DicomError."""
+    """The data sets of a sequence's first items (PS3.5 7.5). Raises DicomError."""
     head = struct.Struct(encoding.byte_order + "HHL")
     at = 0
     for _ in range(_ITEMS_MAX):
@@ -135,8 +161,10 @@ def _item_bytes(value: bytes, encoding: Encoding) -> Iterator[bytes]:
             return
         group, number, length = head.unpack_from(value, at)
         at += 8
-        if group << 16 | number != _ITEM:
+        if group << 16 | number == _SEQUENCE_END:
             return
+        if group << 16 | number != _ITEM:
+            raise DicomError("A sequence holds something that is not an item")
         end = at + length if length != UNDEFINED else at + _length_of_item(value[at:], encoding)
         yield value[at:end]
         at = end

@@ -19,7 +19,7 @@ from pydicom.sequence import Sequence
 from support.mutate import mutate
 
 from appliance.errors import DicomError
-from appliance.part10.attributes import first_text, items_of, read_attributes, texts_of
+from appliance.part10.attributes import first_text, items_of, read_attributes, read_identifier, texts_of
 from appliance.part10.meta import read_prefix
 from appliance.part10.transfer_syntax import DEFLATED_LITTLE, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE
 
@@ -180,3 +180,32 @@ def test_reading_an_empty_stream_gives_nothing() -> None:
     assert read(b"") == {}
     with pytest.raises(DicomError):
         read_prefix(io.BytesIO(b""))
+
+
+def test_an_identifier_is_read_whole_whatever_its_length() -> None:
+    question = Dataset()
+    question.StudyInstanceUID = [f"1.2.{number}" for number in range(2000)]
+    question.add_new(0x00091001, "OB", b"12")
+    step = Dataset()
+    step.ScheduledProcedureStepID = ""
+    question.RequestAttributesSequence = Sequence([step])
+    for syntax in SYNTAXES:
+        content = read_identifier(encoded(question, syntax), syntax)
+
+        assert len(texts_of(content, 0x0020000D)) == 2000
+        assert "Value" not in content["00091001"]
+        assert len(items_of(content, 0x00400275)) == 1
+
+
+def test_half_an_identifier_is_no_question() -> None:
+    data = encoded(a_study())
+    for end in range(1, len(data) - 1):
+        try:
+            half = read_identifier(data[:end], EXPLICIT_LITTLE)
+        except DicomError:
+            continue
+        assert set(half) < set(read_identifier(data, EXPLICIT_LITTLE))  # it ended between two elements
+    with pytest.raises(DicomError):
+        read_identifier(b"\xff" * 64, EXPLICIT_LITTLE)
+    with pytest.raises(DicomError):
+        read_identifier(data, DEFLATED_LITTLE)
