@@ -120,7 +120,7 @@ def _table(level: Level, key: Key) -> FromClause:
 
 
 def _has_modality(match: Pattern) -> ColumnElement[bool]:
-    """A star may not reach from one value of the list into the next; but where the whole does not fit, no value does."""
+    """A star may not reach from one value of the list into the next. Where the whole does not fit, no value does."""
     own = series_key.alias("own")
     may = Pattern(tuple(f"*\\{pattern}\\*" for pattern in match.patterns))
     does = exists().where(own.c.study_id == study_key.c.study_id, fits(match, own.c.modality))
