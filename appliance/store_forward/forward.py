@@ -73,19 +73,19 @@ def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
 
 async def _run(config: UnitConfig, hub: HubClient, base: str, stop: threading.Event) -> None:
     with ThreadPoolExecutor(1, "outbox") as thread:
-        loop = asyncio.get_running_loop()
-        outbox = await loop.run_in_executor(thread, lambda: insist(lambda: Outbox(config), stop))
-        book = await loop.run_in_executor(thread, lambda: insist(lambda: EarlyBook(config.data), stop))
-        if outbox is None or book is None:
-            return
-        desk = Desk(outbox, thread)
-        book = await desk.do(EarlyBook, config.data)
-        try:
+        async with contextlib.AsyncExitStack() as at_the_end:
+            at_the_end.push_async_callback(hub.close)
+            loop = asyncio.get_running_loop()
+            outbox = await loop.run_in_executor(thread, lambda: insist(lambda: Outbox(config), stop))
+            if outbox is None:
+                return
+            desk = Desk(outbox, thread)
+            at_the_end.push_async_callback(desk.once, outbox.close)
+            book = await desk.once(insist, lambda: EarlyBook(config.data), stop)
+            if book is None:
+                return
+            at_the_end.push_async_callback(desk.once, book.close)
             await Forward(config, hub, desk, book, base).run(stop)
-        finally:
-            await hub.close()
-            await desk.once(book.close)
-            await desk.once(outbox.close)
 
 
 class Forward:
