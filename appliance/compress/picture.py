@@ -59,7 +59,7 @@ def _range(values: Samples, window: tuple[float, float] | None) -> tuple[float, 
 
 def _colours(samples: Samples, display: Display) -> Samples:
     colours = samples.astype(np.float64)
-    top = float(colours.max(initial=0))
+    top = float(np.max(colours, initial=0))
     if top > 255:
         colours *= 255 / top
     if display.photometric.startswith("YBR_FULL"):
