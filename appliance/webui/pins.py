@@ -4,22 +4,15 @@ from __future__ import annotations
 
 import itertools
 import re
-import threading
 from typing import Final
 
-import argon2
+from appliance import argon
 
 SHORTEST: Final = 6
 LONGEST: Final = 16
 _KNOWN: Final = frozenset(
     {"102030", "112233", "123321", "147258", "159753", "147852", "258456", "789456", "741852", "246810"}
 )
-
-# 19 MiB and two passes (OWASP's second choice): a Pi takes about 0.1 s. One at a time, so that a flood of logins can't
-# take the box's memory.
-_HASHER: Final = argon2.PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
-_ONE_AT_A_TIME: Final = threading.Lock()
-_NOBODY: Final = _HASHER.hash("no PIN: the right answer takes as long as the wrong one")
 
 
 def weakness(pin: str) -> str | None:
@@ -35,15 +28,10 @@ def weakness(pin: str) -> str | None:
 
 
 def hash_pin(pin: str) -> str:
-    """What is kept of a PIN: an argon2id string with its own salt."""
-    with _ONE_AT_A_TIME:
-        return _HASHER.hash(pin)
+    """What is kept of a PIN."""
+    return argon.hash_secret(pin)
 
 
 def matches(pin_hash: str | None, pin: str) -> bool:
     """True when `pin` is the one. None for the hash of a person who does not exist: always False, and as slow."""
-    try:
-        with _ONE_AT_A_TIME:
-            return _HASHER.verify(pin_hash or _NOBODY, pin[: 4 * LONGEST]) and pin_hash is not None
-    except (argon2.exceptions.VerificationError, argon2.exceptions.InvalidHashError):
-        return False
+    return argon.matches(pin_hash, pin[: 4 * LONGEST])

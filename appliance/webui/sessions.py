@@ -14,9 +14,10 @@ from typing import Final
 
 import msgspec
 
+from appliance.model import throttle
 from appliance.store_forward.actions import Actor, record
 from appliance.store_forward.database import transaction
-from appliance.webui import pins, throttle
+from appliance.webui import pins
 from appliance.webui.users import SQL
 
 _TOUCH_MS: Final = 60_000  # a write is an fsync: use is noted once a minute
@@ -49,8 +50,10 @@ class Answer(msgspec.Struct, frozen=True):
 def log_in(connection: sqlite3.Connection, name: str, pin: str, address: str, now: int) -> Answer:
     """Checks the PIN of `name` unless this address or name must wait; notes failure and success in the audit trail.
 
-    One login at a time, so that tries at the same moment are counted one after the other. The PIN is checked outside
-    the transaction: hashing takes long, and the modalities write to this database too.
+    Failures count by address, and by name from addresses where that person has not logged in before: guessing a name
+    from a hundred addresses is slow, and yet nobody who guesses from elsewhere can lock a radiographer out at the
+    ward's own computer. One login at a time, so that tries at the same moment are counted one after the other. The PIN
+    is checked outside the transaction: hashing takes long, and the modalities write to this database too.
     """
     name = " ".join(name.split())[:_NAME_LONGEST]
     with _ONE_LOGIN:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from support.ward import HOUR, PINS, Ward
 
+from appliance.model.throttle import WINDOW_MS
 from appliance.store_forward import views
 from appliance.webui import sessions, users
-from appliance.webui.throttle import WINDOW_MS
 
 WARD_PC, ELSEWHERE = "192.168.1.50", "192.168.1.66"
 TWELVE_HOURS = 12 * HOUR

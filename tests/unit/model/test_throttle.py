@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.webui.throttle import FREE, WINDOW_MS, wait_ms
+from appliance.model.throttle import FREE, WINDOW_MS, wait_ms
 
 NOW = 1_795_492_800_000
 failures = st.lists(st.integers(NOW - 2 * WINDOW_MS, NOW + 2 * WINDOW_MS), max_size=60)
@@ -21,6 +21,12 @@ def test_the_wait_doubles_with_each_further_one() -> None:
 
 def test_it_grows_to_five_minutes_and_no_further() -> None:
     assert wait_ms([NOW] * 60, NOW) == 300_000
+
+
+def test_where_many_share_an_address_more_is_free_and_the_wait_shorter() -> None:
+    assert wait_ms([NOW] * 9, NOW, free=10, longest_ms=30_000) == 0
+    assert wait_ms([NOW] * 10, NOW, free=10, longest_ms=30_000) == 2000
+    assert wait_ms([NOW] * 60, NOW, free=10, longest_ms=30_000) == 30_000
 
 
 @given(failures, st.integers(0, WINDOW_MS))
