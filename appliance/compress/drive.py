@@ -20,7 +20,7 @@ import msgspec
 
 import appliance
 from appliance.compress.channel import Ask, Done, Failed, Item, Job, Message, NoMore, pack_value
-from appliance.compress.faults import WorkerLostError
+from appliance.compress.faults import WorkerLostError, source_error
 from appliance.compress.parcel import INSTANCES_MAX
 from appliance.compress.patience import Patience
 from appliance.compress.process import WorkerProcess
@@ -34,7 +34,8 @@ _PIPE_BYTES: Final = 1 << 20
 _FILE_SLACK: Final = 64 << 20
 _RECIPE_MAX: Final = 8 << 20
 _LINE_DIGITS: Final = 4
-_KINDS: Final = frozenset(errno.errorcode.values()) | {
+_NUMBERS: Final = {name: number for number, name in errno.errorcode.items()}
+_KINDS: Final = frozenset(_NUMBERS) | {
     name for name, kind in vars(builtins).items() if isinstance(kind, type) and issubclass(kind, BaseException)
 }
 _Value = TypeVar("_Value")
@@ -48,6 +49,7 @@ FAULTS: Final = {
     "codec": "a codec can't do it",
     "memory": "out of memory",
     "disk": "the disk is full",
+    "file": "a file can't be read or written",
     "internal": "something that was not foreseen",
 }
 
@@ -60,6 +62,7 @@ class JobFailedError(Exception):
 
     def __init__(self, failed: Failed) -> None:
         self.fault = failed.fault if failed.fault in FAULTS else "internal"
+        self.error_number = _NUMBERS.get(failed.kind, errno.EIO)  # of `errno`, when the fault is `file`
         known = [failed.kind] if failed.kind in _KINDS else []
         known += [failed.place] if _is_place(failed.place) else []
         super().__init__(FAULTS[self.fault] + (f" ({' at '.join(known)})" if known else ""))
@@ -85,7 +88,9 @@ class PackDrive:
         self.index = self._granted = 0
 
     def run(self, request: PackRequest, files: tuple[BinaryIO, BinaryIO], dictionary: bytes | None) -> PackResult:
-        """`files`: the parcel and a scratch file. Raises WorkerLostError, JobFailedError."""
+        """`files`: the parcel and a scratch file. Raises WorkerLostError, JobFailedError; DamagedSourceError or
+        UnreadableSourceError when a source can't be opened.
+        """
         worker = self._worker
         deadline = self._patience.grant(worker, 0, self._file_bytes)
         with ExitStack() as stack:
@@ -111,8 +116,7 @@ class PackDrive:
         try:
             file = source.path.open("rb")
         except OSError as error:
-            kind = errno.errorcode.get(error.errno or 0, "")
-            raise JobFailedError(Failed(fault="source", kind=kind)) from error
+            raise source_error(index, error) from error
         with file:
             self._worker.send(Item(arguments=pack_value(_item(source))), (file.fileno(),))
         return deadline

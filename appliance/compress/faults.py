@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
-from appliance.errors import DamagedFileError, PackingError, ParcelError, UnknownDictionaryError
+import errno
+import os
+from typing import Final
+
+from appliance.errors import DamagedFileError, PackingError, ParcelError, UnknownDictionaryError, UnreadableFileError
 from appliance.model.receipt import Refusal
+
+_GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP})
+
+
+def is_gone(error: OSError) -> bool:
+    """Whether there is no such file, or something else than a file in its place."""
+    return error.errno in _GONE
 
 
 class DamagedParcelError(ParcelError):
@@ -37,6 +48,20 @@ class DamagedSourceError(DamagedFileError):
     def __init__(self, index: int) -> None:
         super().__init__()
         self.index = index
+
+
+class UnreadableSourceError(UnreadableFileError):
+    """A received file is there and can't be read now: it waits, and nothing is decided about its instance."""
+
+    def __init__(self, index: int, error_number: int) -> None:
+        super().__init__(f"A received file can't be read now: {os.strerror(error_number)}")
+        self.index = index
+        self.error_number = error_number  # of `errno`
+
+
+def source_error(index: int, error: OSError) -> DamagedSourceError | UnreadableSourceError:
+    """What it means that the received file of this index can't be opened or read."""
+    return DamagedSourceError(index) if is_gone(error) else UnreadableSourceError(index, error.errno or errno.EIO)
 
 
 def refusal_of(error: ParcelError) -> Refusal:

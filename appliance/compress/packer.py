@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from appliance.compress.digests import digest_from, parcel_digests
 from appliance.compress.drive import DRIVE_FAULTS, JobFailedError, PackDrive, drive_unpack
-from appliance.compress.faults import DamagedSourceError, PackingFailedError
+from appliance.compress.faults import DamagedSourceError, PackingFailedError, UnreadableSourceError, source_error
 from appliance.compress.nursery import Nursery
 from appliance.compress.parcel import NO_DICTIONARY, preamble_of
 from appliance.compress.patience import Patience
@@ -21,7 +21,7 @@ from appliance.compress.takers import Comparison, DifferentError
 from appliance.compress.values import Header, PackedParcel, ParcelContext, Source
 from appliance.compress.write import PackRequest, PackResult
 from appliance.config import Compress
-from appliance.errors import DiskFullError, ParcelError
+from appliance.errors import ApplianceError, DiskFullError, ParcelError
 
 
 class Packer:
@@ -83,8 +83,7 @@ class Packer:
             if isinstance(error, JobFailedError) and error.fault == "disk":
                 raise DiskFullError from error
             index = drive.index if drive else 0
-            _raise_if_damaged(sources[index], index)
-            raise PackingFailedError(index, str(error)) from error
+            raise _fault_of(sources[index], index, error) from error
 
     def _verify(
         self, packed: Sequence[Source], context: ParcelContext, dictionary: bytes | None, file: BinaryIO
@@ -103,8 +102,7 @@ class Packer:
             _check_facts(facts, digests, context)
         except (*DRIVE_FAULTS, DifferentError, ParcelError) as error:
             self._nursery.raise_if_closed()
-            _raise_if_damaged(packed[taker.index], taker.index)
-            raise PackingFailedError(taker.index, str(error)) from error
+            raise _fault_of(packed[taker.index], taker.index, error) from error
         return digest, taker.kept
 
 
@@ -124,18 +122,35 @@ def _check_facts(facts: ParcelFacts, digests: bytes, context: ParcelContext) -> 
 
 
 def _header(source: Source, index: int, length: int) -> Header:
-    with source.path.open("rb") as file:
+    with _reading(source, index) as file:
         header = os.pread(file.fileno(), length, source.data_offset)
     return Header(index=index, header=header, digest=hashlib.sha256(header).digest())
 
 
-def _raise_if_damaged(source: Source, index: int) -> None:
-    """Raises DamagedSourceError when the file no longer has the recorded digest."""
-    digest = b""
-    with suppress(OSError), source.path.open("rb") as file:
+def _fault_of(source: Source, index: int, error: Exception) -> ApplianceError:
+    """What `error` of a job means for the source that it was at; first its file is looked at.
+
+    Raises DamagedSourceError, UnreadableSourceError.
+    """
+    with _reading(source, index) as file:
         digest = digest_from(file, source.data_offset)
     if digest != source.digest:
-        raise DamagedSourceError(index)
+        return DamagedSourceError(index)
+    # It was a file that a moment ago could not be read or written. That is believed of a worker in which no codec ran:
+    # another may have been taken over, and would keep its instance here for ever.
+    if isinstance(error, JobFailedError) and error.fault == "file" and source.plain:
+        return UnreadableSourceError(index, error.error_number)
+    return PackingFailedError(index, str(error))
+
+
+@contextmanager
+def _reading(source: Source, index: int) -> Iterator[BinaryIO]:
+    """Its file. Raises DamagedSourceError when it is gone, UnreadableSourceError when it can't be read now."""
+    try:
+        with source.path.open("rb") as file:
+            yield file
+    except OSError as error:
+        raise source_error(index, error) from error
 
 
 def _sync_directory(path: Path) -> None:

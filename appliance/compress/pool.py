@@ -66,8 +66,8 @@ class WorkerPool:
 
         The finished file was unpacked again and every instance compared with its recorded digest; then it was made
         durable. `out` with the suffix `.part` is used on the way. `dictionary`: a header that the hub acknowledged.
-        Raises PackingFailedError or DamagedSourceError, each with the guilty source's index; DiskFullError or OSError
-        when `out` can't be written. No file remains then.
+        Raises PackingFailedError, DamagedSourceError or UnreadableSourceError, each with the guilty source's index;
+        DiskFullError or OSError when `out` can't be written. No file remains then.
         """
         return self._packer.pack(sources, context, dictionary, out)
 

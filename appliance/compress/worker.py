@@ -109,7 +109,7 @@ def _failed(error: Exception) -> Failed:
     set.
     """
     if isinstance(error, OSError):
-        fault = "disk" if error.errno in _FULL else "internal"
+        fault = "disk" if error.errno in _FULL else "file"
         return Failed(fault=fault, kind=errno.errorcode.get(error.errno or 0, ""), place=where(error))
     fault = next((word for kind, word in _FAULTS if isinstance(error, kind)), "internal")
     return Failed(fault=fault, kind=type(error).__name__, place=where(error))

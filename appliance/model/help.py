@@ -132,6 +132,7 @@ class BoxFacts(msgspec.Struct, frozen=True, kw_only=True):
     line: LineFacts
     disk: Disk
     beats: dict[str, int]  # process name → its last beat, Unix ms
+    problems: dict[str, str] = {}  # process name → error id of what it waits to pass
     tunnel: TunnelFacts | None = None  # None: none is configured
     studies: Sequence[StudyInNeed] = ()
     devices: Sequence[UnknownDevice] = ()
@@ -179,6 +180,8 @@ def _of_machine(facts: BoxFacts, now: int) -> list[HelpItem]:
         items.append(HelpItem(kind=HelpKind.DISK_FULL))
     elif facts.disk.low:
         items.append(HelpItem(kind=HelpKind.DISK_LOW))
+    if FILE_UNREADABLE in facts.problems.values() and facts.line.problem != FILE_UNREADABLE:  # else `_of_line` has it
+        items.append(HelpItem(kind=HelpKind.FILE_UNREADABLE, code=FILE_UNREADABLE))
     if not clock_plausible(now):
         items.append(HelpItem(kind=HelpKind.CLOCK_IMPLAUSIBLE))
     return items

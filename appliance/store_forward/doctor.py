@@ -307,10 +307,14 @@ def check_clock(line: Line | None, now: int) -> Check:
 
 
 def check_parcels(status: Status) -> Check:
-    """The files that wait to be sent can be read. Why one can't be, `forward` says of itself."""
-    if status.line is None or status.line.problem != UnreadableFileError.id:
+    """The files that wait to be packed or sent can be read. Why one can't be, their process says of itself."""
+    problem = UnreadableFileError.id
+    names = {process.name for process in status.processes if process.problem == problem}
+    if status.line is not None and status.line.problem == problem:
+        names.add("forward")
+    if not names:
         return _ok("parcels", "what waits to be sent can be read")
-    said = next((process.status for process in status.processes if process.name == "forward"), "")
+    said = "; ".join(process.status for process in status.processes if process.name in names)
     return _failing("parcels", f"{UnreadableFileError.id}: {said}", UnreadableFileError.hint)
 
 

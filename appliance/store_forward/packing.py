@@ -8,10 +8,10 @@ process wait, never end.
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import json
 import os
+import random
 import secrets
 import sqlite3
 import threading
@@ -25,11 +25,17 @@ from typing import Final
 import zstandard
 
 from appliance.clock import now_ms
-from appliance.compress.faults import DamagedSourceError, PackingFailedError, PoolClosedError
+from appliance.compress.faults import (
+    DamagedSourceError,
+    PackingFailedError,
+    PoolClosedError,
+    UnreadableSourceError,
+    is_gone,
+)
 from appliance.compress.pool import WorkerPool
 from appliance.compress.values import PackedParcel, ParcelContext, Source
 from appliance.config import UnitConfig
-from appliance.errors import ApplianceError, DiskFullError, SpoolError
+from appliance.errors import ApplianceError, DiskFullError, SpoolError, UnreadableFileError
 from appliance.logs import get_logger
 from appliance.model.priority import Priority
 from appliance.model.states import InstanceEvent, ParcelEvent, ParcelState
@@ -42,6 +48,7 @@ from appliance.store_forward.journal import database_error
 from appliance.store_forward.queue import beat, move_instances, move_parcel, record_event
 from appliance.store_forward.retention import Retention
 from appliance.store_forward.spool import disk_error, sync_directory
+from appliance.store_forward.unreadable import Resting
 from appliance.systemd import notify
 
 _SQL: Final = NamedSql("appliance.store_forward.sql", "pack.sql")
@@ -53,7 +60,6 @@ _STUDIES: Final = 32  # looked at in one go; the first that may be packed is
 _RAW_ENOUGH: Final = 4  # times a parcel's size that unpacked bytes are surely enough to fill one
 _HEADER_MAX: Final = 1 << 20
 _LOCK: Final = "compress.lock"
-_GONE: Final = frozenset({errno.ENOENT, errno.EIO})  # of a received file, for a person to look at
 _log = get_logger()
 
 
@@ -83,6 +89,7 @@ class Packing:
         self._known_line = Line(parcels=0, bytes=0)
         self._retention = Retention(config, connection)
         self._writing = Wait("a parcel")
+        self._resting = Resting()
 
     # ------------------------------------------------------------ start and end
 
@@ -119,6 +126,7 @@ class Packing:
             for future in wait(self._busy, timeout=_LOOK_SECONDS, return_when=FIRST_COMPLETED).done:
                 self._settle(future, self._busy.pop(future))
         if time.monotonic() >= self._pause_until:
+            self._wake()
             while batch := self._next():
                 self._busy[self._threads.submit(self._pack, batch)] = batch
         self._retention.turn()
@@ -130,8 +138,15 @@ class Packing:
         """For the heartbeat."""
         if time.monotonic() < self._pause_until:
             return WAITING
+        if self._resting.reason:
+            return f"can't read a received file: {self._resting.reason}"
         count = sum(len(batch.rows) for batch in self._busy.values())
         return f"packing {count} instances" if count else "idle"
+
+    @property
+    def problem(self) -> str:
+        """For the heartbeat: the id of the error that keeps something from being packed, or empty."""
+        return UnreadableFileError.id if self._resting.reason else ""
 
     def _pack(self, batch: Batch) -> PackedParcel:
         return self._pool.pack(batch.sources, batch.context, batch.dictionary, batch.out)
@@ -148,9 +163,16 @@ class Packing:
             if not may_pack(priority, line, self._config.compress.ahead_bytes):
                 continue
             rows = self._waiting(study["id"])
-            if rows and not self._lingers(study, rows, line):
-                return self._batch(study, rows)
+            if rows and not self._lingers(study, rows, line) and (batch := self._batch(study, rows)):
+                return batch
         return None
+
+    def _wake(self) -> None:
+        """Forgets of those that rest what is no longer to be packed: it came again, or went another way."""
+        if self._resting.all:
+            ids = set(self._resting.all)
+            rows = self._db.execute(_SQL["waiting_of"], {"ids": json.dumps(list(ids))})
+            self._resting.forget(ids - {row["id"] for row in rows})
 
     def _line(self) -> Line:
         """As it was within the last second: after a long outage there are many studies to add up."""
@@ -165,15 +187,21 @@ class Packing:
 
     def _waiting(self, study_id: int) -> list[sqlite3.Row]:
         busy = [row["id"] for batch in self._busy.values() for row in batch.rows]
+        busy += self._resting.at(time.monotonic())
         values = {
             "study_id": study_id,
             "busy": json.dumps(busy),
+            "only": json.dumps(list(self._resting.all)) if self._resting.too_many else None,
             "first": json.dumps(wishes.packed_first(self._db, study_id)),
             "limit": self._config.compress.parcel_instances,
         }
         rows = self._db.execute(_SQL["waiting"], values).fetchall()
-        # Those that failed are packed apart: should another instance have made them fail, it can't do so again.
-        return [row for row in rows if _is_plain(row) == _is_plain(rows[0])]
+        # Those that failed are packed apart: should another instance have made them fail, it can't do so again; and
+        # those that could not be read can't keep others here.
+        return [row for row in rows if self._kind(row) == self._kind(rows[0])]
+
+    def _kind(self, row: sqlite3.Row) -> tuple[bool, bool]:
+        return _is_plain(row), row["id"] in self._resting.all
 
     def _lingers(self, study: sqlite3.Row, rows: Sequence[sqlite3.Row], line: Line) -> bool:
         header = self._db.execute(_SQL["latest_header"], {"series_id": rows[0]["series_id"]}).fetchone()
@@ -195,7 +223,12 @@ class Packing:
             bytes_enough=limits.parcel_bytes * _RAW_ENOUGH,
         )
 
-    def _batch(self, study: sqlite3.Row, rows: list[sqlite3.Row]) -> Batch:
+    def _batch(self, study: sqlite3.Row, waiting: Sequence[sqlite3.Row]) -> Batch | None:
+        """Of these, what can be read; None when nothing can."""
+        sizes = self._sizes(waiting)
+        rows = [row for row in waiting if row["id"] in sizes]
+        if not rows:
+            return None
         keep = self._to_keep(rows)
         return Batch(
             study_id=study["id"],
@@ -205,10 +238,22 @@ class Packing:
                 priority=Priority(study["priority"]),
             ),
             rows=tuple(rows),
-            sources=tuple(_source(self._spool, row, keep_header=row["id"] in keep) for row in rows),
+            sources=tuple(_source(self._spool, row, sizes[row["id"]], keep_header=row["id"] in keep) for row in rows),
             dictionary=self._dictionary(rows[0]["series_id"]),
             out=self._parcels / f"{secrets.token_hex(16)}.parcel",
         )
+
+    def _sizes(self, rows: Sequence[sqlite3.Row]) -> dict[int, int]:
+        """Bytes of the files that can be opened, by instance; the others rest."""
+        found: dict[int, int] = {}
+        for row in rows:
+            try:
+                found[row["id"]] = _size(self._spool / row["file"])
+            except OSError as error:
+                self._rest(row, error)
+                if self._resting.too_many:
+                    break
+        return found
 
     def _to_keep(self, rows: Sequence[sqlite3.Row]) -> set[int]:
         """The first instance of each series that has no dictionary yet."""
@@ -235,6 +280,8 @@ class Packing:
             return
         except DamagedSourceError as error:
             self._quarantine(batch.rows[error.index], error)
+        except UnreadableSourceError as error:
+            self._rest(batch.rows[error.index], OSError(error.error_number, ""))
         except PackingFailedError as error:
             self._blame(batch.rows[error.index], error)
         except DiskFullError as error:
@@ -249,6 +296,7 @@ class Packing:
         """Commits the parcel, unless one of its instances went another way meanwhile."""
         ids = [row["id"] for row in batch.rows[: packed.instances]]
         queued = False
+        self._resting.forget(ids)
         try:
             with transaction(self._db):
                 waiting = self._db.execute(_SQL["still_waiting"], {"ids": json.dumps(ids)}).fetchone()[0]
@@ -306,6 +354,10 @@ class Packing:
             record_event(self._db, found["study_id"], now_ms(), "quarantined", 1, error.id)
         _log.error("quarantined", instance=row["id"], error_id=error.id)
 
+    def _rest(self, row: sqlite3.Row, error: OSError) -> None:
+        """Its file is there and can't be read now: it is tried again later, the others go on."""
+        self._resting.note(row["id"], error, time.monotonic(), chance=random.random())  # noqa: S311 - jitter
+
     def wait_for_the_disk(self, error: ApplianceError) -> None:
         """A file could not be written or looked at: pauses, and says so."""
         self._writing.begin(error)
@@ -321,11 +373,10 @@ def _is_plain(row: sqlite3.Row) -> bool:
     return bool(row["pack_failures"] > 0)
 
 
-def _source(spool: Path, row: sqlite3.Row, *, keep_header: bool) -> Source:
-    path = spool / row["file"]
-    size = _size(path)
+def _source(spool: Path, row: sqlite3.Row, size: int, *, keep_header: bool) -> Source:
+    """`size`: bytes of its file."""
     return Source(
-        path=path,
+        path=spool / row["file"],
         data_offset=max(0, size - row["bytes"]),  # a Part 10 file ends with its data set
         bytes=row["bytes"],
         digest=row["digest"],
@@ -342,11 +393,15 @@ def _source(spool: Path, row: sqlite3.Row, *, keep_header: bool) -> Source:
 def _size(path: Path) -> int:
     """Bytes of a received file; 0 when it is lost, which its packing then finds. Raises OSError for what may pass."""
     try:
-        return path.stat().st_size
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
-        if error.errno not in _GONE:
+        if not is_gone(error):
             raise
         return 0
+    try:
+        return os.fstat(file).st_size
+    finally:
+        os.close(file)
 
 
 @contextlib.contextmanager
@@ -402,7 +457,7 @@ def _serve(packing: Packing, connection: sqlite3.Connection, stop: threading.Eve
             if time.monotonic() >= next_beat:
                 next_beat = time.monotonic() + _BEAT_SECONDS
                 with transaction(connection):
-                    beat(connection, "compress", now_ms(), packing.status)
+                    beat(connection, "compress", now_ms(), packing.status, packing.problem)
                 writing.end()
                 notify("WATCHDOG=1", f"STATUS={packing.status}")
         except sqlite3.OperationalError as error:  # the disk is full, mostly; a damaged database is another error

@@ -53,6 +53,10 @@ def record_event(
     )
 
 
-def beat(connection: sqlite3.Connection, name: str, now: int, status: str) -> None:
-    """Says that the process `name` is alive and what it is doing. `now` in Unix ms; `status` without patient data."""
-    connection.execute(_SQL["beat"], {"name": name, "pid": os.getpid(), "now": now, "status": status})
+def beat(connection: sqlite3.Connection, name: str, now: int, status: str, problem: str = "") -> None:
+    """Says that the process `name` is alive and what it is doing. `now` in Unix ms; `status` without patient data.
+
+    `problem`: the id of an error that it waits to pass.
+    """
+    values = {"name": name, "pid": os.getpid(), "now": now, "status": status, "problem": problem}
+    connection.execute(_SQL["beat"], values)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from appliance.clock import now_ms
+from appliance.compress.faults import is_gone
 from appliance.config import Link
 from appliance.errors import LinkError
 from appliance.logs import get_logger
@@ -21,7 +22,7 @@ from appliance.store_forward.hub_line import HubLine
 from appliance.store_forward.outbox import Parcel, Progress
 from appliance.store_forward.schedule import Candidate, Conditions, Debt, OnLine, Stage, plan
 from appliance.store_forward.transport import Body, HubClient
-from appliance.store_forward.unreadable import Unreadable, is_gone
+from appliance.store_forward.unreadable import Unreadable
 from appliance.upload.client import Answer, State, Upload
 from appliance.upload.headers import parcel_metadata
 

@@ -38,6 +38,7 @@ class Process(msgspec.Struct, frozen=True, kw_only=True):
     started_at: int
     beat_at: int
     status: str
+    problem: str = ""  # an error id of errors.py that it waits to pass, or empty
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
@@ -160,6 +161,7 @@ def read_processes(connection: sqlite3.Connection, now: int) -> tuple[Process, .
             started_at=row["started_at"],
             beat_at=row["beat_at"],
             status=row["status"],
+            problem=row["problem"],
         )
         for row in connection.execute(_SQL["processes"])
     )

@@ -7,6 +7,7 @@ import hashlib
 from typing import Final
 
 from appliance.clock import now_ms
+from appliance.compress.faults import is_gone
 from appliance.errors import LinkError
 from appliance.logs import get_logger
 from appliance.model.receipt import ParcelVerdict, Refusal, Verdict, read_answer
@@ -14,7 +15,7 @@ from appliance.model.retry import Fault
 from appliance.store_forward.desk import Desk
 from appliance.store_forward.hub_line import HubLine
 from appliance.store_forward.outbox import Parcel
-from appliance.store_forward.unreadable import Unreadable, is_gone
+from appliance.store_forward.unreadable import Unreadable
 from appliance.store_forward.verdicts import Settlement, Step, settle
 from appliance.upload.client import Answer, Request, fault_of
 

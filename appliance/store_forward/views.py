@@ -261,10 +261,12 @@ def read_box(connection: sqlite3.Connection, disk: Disk, now: int, *, tunnel: bo
     def rows(name: str) -> list[sqlite3.Row]:
         return connection.execute(_SQL[name], {"limit": _HELP_LIMIT}).fetchall()
 
+    processes = read_processes(connection)
     return BoxFacts(
         line=read_line(connection, now),
         disk=disk,
-        beats=_read_beats(connection),
+        beats={row["name"]: row["beat_at"] for row in processes},
+        problems={row["name"]: row["problem"] for row in processes if row["problem"]},
         tunnel=read_facts(connection, now) if tunnel else None,
         studies=[StudyInNeed(study_id=row["id"], **_but_id(row)) for row in rows("studies_in_need")],
         devices=[UnknownDevice(device_id=row["id"], **_but_id(row)) for row in rows("unknown_devices")],
@@ -287,7 +289,7 @@ def read_devices(connection: sqlite3.Connection) -> list[sqlite3.Row]:
 
 
 def read_processes(connection: sqlite3.Connection) -> list[sqlite3.Row]:
-    """Name, last beat (Unix ms) and status of each process."""
+    """Name, last beat (Unix ms), status and problem of each process."""
     return connection.execute(_SQL["beats"]).fetchall()
 
 

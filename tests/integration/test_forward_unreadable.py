@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.bad_disk import a_disk_that_fails, without_the_rights_of_root
 from support.hub import RunningHub
 from support.processes import write_unit
 from support.sending_unit import Packed, SendingUnit, noise
@@ -27,16 +22,6 @@ SIZE = 100_000
 @pytest.fixture
 def unit(tmp_path: Path, hub: RunningHub) -> SendingUnit:
     return SendingUnit(tmp_path / "unit", hub.url, hub.secret)
-
-
-@contextlib.contextmanager
-def a_disk_that_fails(file: Path) -> Iterator[None]:
-    """Every read of `file` ends in EIO: below it lies the memory of this process, where nothing is mapped at 0."""
-    subprocess.run(["mount", "--bind", f"/proc/{os.getpid()}/mem", str(file)], check=True)
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "-l", str(file)], check=True)
 
 
 def test_a_failing_disk_is_waited_for_and_named_while_the_rest_flows(
@@ -65,7 +50,9 @@ def test_files_of_another_owner_are_waited_for_and_open_no_upload(
         packed.path.chmod(0)
         unit.queue(packed)
         files.append(packed.path)
-    with forward_without_the_rights_of_root(unit, tmp_path / "unit.toml"):
+    config = tmp_path / "unit.toml"
+    write_unit(config, unit.data, 11112, hub__url=unit.url, hub__secret_file=str(unit.secret_file))
+    with without_the_rights_of_root(config, "forward"):
         unit.await_value("E206", "SELECT problem FROM link")
         unit.await_value("can't read a parcel: Permission denied", "SELECT status FROM process")
         assert unit.rows("SELECT DISTINCT state FROM parcel") == [{"state": "built"}]
@@ -73,21 +60,6 @@ def test_files_of_another_owner_are_waited_for_and_open_no_upload(
         for file in files:
             file.chmod(0o640)
         unit.await_delivered()
-
-
-@contextlib.contextmanager
-def forward_without_the_rights_of_root(unit: SendingUnit, config: Path) -> Iterator[None]:
-    """The process as the command line starts it; it may read only what its user may."""
-    write_unit(config, unit.data, 11112, hub__url=unit.url, hub__secret_file=str(unit.secret_file))
-    rights = "-dac_override,-dac_read_search"
-    command = ["setpriv", f"--inh-caps={rights}", f"--bounding-set={rights}"]
-    command += [sys.executable, "-m", "appliance.cli", "--config", str(config), "forward"]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
-        try:
-            yield
-        finally:
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(20) == 0
 
 
 def test_whose_fault_other_bytes_are_is_told_when_the_file_can_be_read(

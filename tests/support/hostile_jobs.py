@@ -7,6 +7,7 @@ codecs run: inside the sandbox, while an instance is packed or unpacked.
 from __future__ import annotations
 
 import ctypes
+import errno
 import itertools
 import os
 import signal
@@ -154,6 +155,11 @@ def _doze(target: str) -> None:
     time.sleep(float(target))
 
 
+def _disk_fails(_target: str) -> None:
+    """As if a file could not be read, whether that is so or not."""
+    raise OSError(errno.EIO, canary.NAME)
+
+
 HARMS: Final[dict[str, Callable[[str], None]]] = {
     "connect": _connect,
     "execute": _execute,
@@ -178,6 +184,7 @@ HARMS: Final[dict[str, Callable[[str], None]]] = {
     "slander": _slander,
 }
 _DELAYS: Final[dict[str, Callable[[str], None]]] = {"doze": _doze}  # no harm by itself
+_FAULTS: Final[dict[str, Callable[[str], None]]] = {"disk_fails": _disk_fails}  # nor this
 
 
 def _harm(block: bytes, when: str, *, coded: bool = True) -> str:
@@ -193,7 +200,7 @@ def _harm(block: bytes, when: str, *, coded: bool = True) -> str:
         return ""
     if harm.decode() in _DELAYS and not coded:
         return ""
-    (HARMS | _DELAYS)[harm.decode()](target.decode())
+    (HARMS | _DELAYS | _FAULTS)[harm.decode()](target.decode())
     return harm.decode()
 
 

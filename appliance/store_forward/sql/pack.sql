@@ -9,12 +9,13 @@ ORDER BY priority, first_received_at
 LIMIT :limit
 
 -- name: waiting
--- Of one study the first :limit instances that wait and are not being packed (:busy, JSON array of ids), those of the
--- series :first (JSON array of ids) before others.
+-- Of one study the first :limit instances that wait and are not being packed or at rest (:busy, JSON array of ids),
+-- those of the series :first (JSON array of ids) before others. :only, unless NULL: no other than these (the same).
 SELECT id, series_id, sop_class_uid, sop_instance_uid, transfer_syntax_uid, digest, bytes, file, pack_failures,
     calling_ae, received_at
 FROM instance
 WHERE study_id = :study_id AND state = 'received' AND id NOT IN (SELECT value FROM json_each(:busy))
+    AND (:only IS NULL OR id IN (SELECT value FROM json_each(:only)))
 ORDER BY series_id IN (SELECT value FROM json_each(:first)) DESC, series_id, id
 LIMIT :limit
 
@@ -48,6 +49,10 @@ ORDER BY id DESC LIMIT 1
 SELECT 1 FROM dictionary JOIN parcel ON parcel.id = dictionary.parcel_id
 WHERE dictionary.series_id = :series_id AND (dictionary.withdrawn_at IS NOT NULL OR parcel.state <> 'refused')
 LIMIT 1
+
+-- name: waiting_of
+-- Of these instances (JSON array of ids) those that wait.
+SELECT id FROM instance WHERE state = 'received' AND id IN (SELECT value FROM json_each(:ids))
 
 -- name: still_waiting
 SELECT count(*) FROM instance WHERE state = 'received' AND id IN (SELECT value FROM json_each(:ids))

@@ -80,7 +80,7 @@ SELECT * FROM link WHERE id = 1
 SELECT expected, expected_at FROM link_model WHERE id = 1
 
 -- name: beats
-SELECT name, beat_at, status FROM process
+SELECT name, beat_at, status, problem FROM process
 
 -- name: studies_in_need
 SELECT s.id, s.patient_name, s.last_received_at, s.quarantined, s.conflicts, s.identity_conflict, s.conflicts_checked,

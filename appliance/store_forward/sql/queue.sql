@@ -16,7 +16,8 @@ INSERT INTO event (study_id, at, kind, count, detail) VALUES (:study_id, :at, :k
 
 -- name: beat
 -- A start is a row with a new pid.
-INSERT INTO process (name, pid, started_at, beat_at, status) VALUES (:name, :pid, :now, :now, :status)
+INSERT INTO process (name, pid, started_at, beat_at, status, problem)
+VALUES (:name, :pid, :now, :now, :status, :problem)
 ON CONFLICT (name) DO UPDATE SET
     started_at = iif(pid = excluded.pid, started_at, excluded.started_at),
-    pid = excluded.pid, beat_at = excluded.beat_at, status = excluded.status
+    pid = excluded.pid, beat_at = excluded.beat_at, status = excluded.status, problem = excluded.problem

@@ -27,7 +27,7 @@ FROM parcel WHERE state IN ('built', 'open', 'uploaded')
 SELECT * FROM link WHERE id = 1
 
 -- name: processes
-SELECT name, pid, started_at, beat_at, status FROM process ORDER BY name
+SELECT name, pid, started_at, beat_at, status, problem FROM process ORDER BY name
 
 -- name: people
 -- One row: what waits for a decision of a person, and how many devices a person allowed.

@@ -89,6 +89,15 @@ def test_a_hub_that_refuses_the_secret_is_on_the_list_and_not_as_an_outage() -> 
     assert kinds(line=LineFacts(up=True, hub_seen_at=NOW, problem="E504")) == [HelpKind.HUB_FAULT]
 
 
+def test_a_file_that_cannot_be_read_is_on_the_list_once_whoever_says_so() -> None:
+    packing = {"compress": "E206"}
+    assert kinds(problems=packing) == [HelpKind.FILE_UNREADABLE]
+    sending = LineFacts(up=True, hub_seen_at=NOW, problem="E206")
+    assert kinds(line=sending, problems=packing) == [HelpKind.FILE_UNREADABLE]
+    refused = LineFacts(up=True, hub_seen_at=NOW, problem="E502")
+    assert kinds(line=refused, problems=packing) == [HelpKind.FILE_UNREADABLE, HelpKind.HUB_REFUSES]
+
+
 def test_only_a_long_outage_is_on_the_list() -> None:
     assert kinds(line=LineFacts(up=False, since=NOW - 11 * HOUR)) == []
     assert kinds(line=LineFacts(up=False, since=NOW - 13 * HOUR)) == [HelpKind.LINE_LONG_DOWN]

@@ -189,6 +189,15 @@ def test_a_parcel_that_can_not_be_read_fails_with_the_reason(path: Path, connect
     assert _examine(path)["line"].level is Level.OK
 
 
+def test_a_received_file_that_cannot_be_read_is_told_by_the_process_that_packs(
+    path: Path, connection: sqlite3.Connection
+) -> None:
+    connection.execute("UPDATE process SET problem = 'E206', status = 'no luck' WHERE name = 'compress'")
+    check = _examine(path)["parcels"]
+    assert (check.level, check.said) == (Level.FAILING, "E206: no luck")
+    assert "belongs to the user" in check.todo
+
+
 def test_a_hub_that_was_never_reached_is_a_warning() -> None:
     assert doctor.check_line(None, NOW).level is Level.WARNING
 

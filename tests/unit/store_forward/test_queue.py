@@ -81,6 +81,12 @@ def test_a_beat_of_the_same_process_keeps_its_start(connection: sqlite3.Connecti
     assert row["status"] == "2 associations"
 
 
+def test_a_beat_says_what_its_process_waits_for_until_the_next_one(connection: sqlite3.Connection) -> None:
+    for problem in ("E206", ""):
+        queue.beat(connection, "compress", 1000, "idle", problem)
+        assert connection.execute("SELECT problem FROM process").fetchone()["problem"] == problem
+
+
 def test_a_beat_of_a_new_process_is_a_new_start(connection: sqlite3.Connection) -> None:
     rows.add_process(connection, "receive", pid=os.getpid() + 1, started_at=1000, beat_at=2000)
     queue.beat(connection, "receive", 9000, "starting")

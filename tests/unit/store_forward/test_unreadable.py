@@ -1,4 +1,4 @@
-"""Which errors mean that a parcel's file is gone, and that a reason is said once."""
+"""Which errors mean that a file is gone, that a reason is said once, and how long what can't be read rests."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import json
 import pytest
 
 from appliance import logs
-from appliance.store_forward.unreadable import Unreadable, is_gone
+from appliance.compress.faults import is_gone
+from appliance.store_forward.unreadable import Resting, Unreadable
 
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EACCES, errno.EPERM])
@@ -39,3 +40,27 @@ def test_a_reason_is_said_once_and_stays_until_all_can_be_read(capsys: pytest.Ca
     unreadable.forget(8)
     assert not unreadable
     assert unreadable.reason == ""
+
+
+def test_what_cannot_be_read_rests_longer_each_time_and_half_a_minute_at_most() -> None:
+    resting, now = Resting(), 100.0
+    for seconds in (1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0):
+        resting.note(7, OSError(errno.EIO, ""), now, chance=1.0)
+        assert resting.at(now + seconds - 0.1) == [7]
+        now += seconds
+        assert resting.at(now) == []
+    assert (list(resting.all), resting.reason) == ([7], "Input/output error")
+    resting.forget([7, 8])
+    assert (list(resting.all), resting.reason) == ([], "")
+    resting.note(7, OSError(errno.EIO, ""), now, chance=1.0)
+    assert resting.at(now + 1.0) == []  # it begins again
+
+
+def test_so_many_may_rest_and_no_more_are_tried() -> None:
+    resting = Resting()
+    for instance in range(64):
+        assert not resting.too_many
+        resting.note(instance, OSError(errno.EACCES, ""), 0.0, chance=0.5)
+    assert resting.too_many
+    resting.forget([0])
+    assert not resting.too_many
