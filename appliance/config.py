@@ -307,10 +307,51 @@ class HubLimits(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True)
     requests_max: Annotated[Count, Meta(description="Requests of one site at once")] = 16
 
 
+class PacsPeer(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A viewer or PACS that may ask the hub over DICOM. One [[pacs.peers]] table each."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=64, description="Name shown to people, e.g. Reading room 1")]
+    ae_title: Annotated[AeTitle, Meta(description="Calling AE title that it uses")]
+    network: Annotated[str, Meta(description="Its address or network, e.g. 10.1.0.20 or 10.1.0.0/24")]
+    sites: Annotated[tuple[SiteId, ...], Meta(description="Sites whose studies it sees; none named: all")] = ()
+
+    @property
+    def networks(self) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+        """The addresses that may use this entry."""
+        return ipaddress.ip_network(self.network, strict=False)
+
+
+class Pacs(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The hub's DICOM listener for viewers and PACS. It listens when there are peers."""
+
+    ae_title: Annotated[AeTitle, Meta(description="AE title of the hub")] = "HUB"
+    bind: Annotated[str, Meta(description="Address to listen on; not 0.0.0.0")] = "127.0.0.1"
+    port: Annotated[Port, Meta(description="Port of plain DICOM")] = 11113
+    tls_port: Annotated[Port, Meta(description="Port of DICOM TLS (PS3.15 B.12); 0: no TLS listener")] = 0
+    tls_certificate: Annotated[str, Meta(description="PEM file with the certificate chain of the hub")] = ""
+    tls_key: Annotated[str, Meta(description="PEM file with its private key")] = ""
+    tls_client_ca: Annotated[
+        str, Meta(description="PEM file of the authorities whose client certificates are accepted; empty: none asked")
+    ] = ""
+    max_pdu_bytes: Annotated[int, Meta(ge=16384, le=MIB, description="Largest PDU accepted, in bytes")] = 262144
+    max_associations: Annotated[int, Meta(ge=1, le=32, description="Open associations in all")] = 24
+    max_associations_per_peer: Annotated[Count, Meta(description="Open associations of one address")] = 6
+    pdu_seconds: Annotated[Seconds, Meta(description="A PDU that started must be whole within this time")] = 15.0
+    idle_seconds: Annotated[Seconds, Meta(description="A silent association is aborted after this time")] = 60.0
+    handshake_seconds: Annotated[
+        Seconds, Meta(description="TLS handshake and association request must be done within this time")
+    ] = 5.0
+    answers_max: Annotated[Count, Meta(description="Answers to one C-FIND; what has more is to be asked narrower")] = (
+        100_000
+    )
+    peers: Annotated[tuple[PacsPeer, ...], Meta(description="Viewers and PACS that may ask; others are refused")] = ()
+
+
 class HubConfig(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The whole file of a hub."""
 
     hub: HubServer = HubServer()
+    pacs: Pacs = Pacs()
     limits: HubLimits = HubLimits()
     compress: Compress = Compress()
 
@@ -332,7 +373,9 @@ def load_unit(path: Path) -> UnitConfig:
 
 def load_hub(path: Path) -> HubConfig:
     """Reads and checks a hub's file. Raises ConfigError naming file, line and key."""
-    return _load(path, HubConfig)
+    config = _load(path, HubConfig)
+    _check_hub(config, path)
+    return config
 
 
 def read_secret(config: UnitConfig) -> str:
@@ -403,12 +446,27 @@ def _line_of(text: str, keys: list[str]) -> int:
     return start
 
 
+def _wrong(path: Path, keys: list[str], problem: str) -> ConfigError:
+    line = _line_of(path.read_text("utf-8"), keys)
+    return ConfigError(f"{path}:{line}: {'.'.join(keys)}: {problem}")
+
+
+def _check_hub(config: HubConfig, path: Path) -> None:
+    """What one key can't tell by itself."""
+    for number, peer in enumerate(config.pacs.peers):
+        try:
+            _ = peer.networks
+        except ValueError as error:
+            raise _wrong(path, ["pacs", "peers", str(number), "network"], str(error)) from error
+    if config.pacs.tls_port and not (config.pacs.tls_certificate and config.pacs.tls_key):
+        raise _wrong(path, ["pacs", "tls_port"], "a TLS listener needs tls_certificate and tls_key")
+
+
 def _check_unit(config: UnitConfig, path: Path) -> None:
     """What one key can't tell by itself."""
-    text = path.read_text("utf-8")
 
     def wrong(keys: list[str], problem: str) -> ConfigError:
-        return ConfigError(f"{path}:{_line_of(text, keys)}: {'.'.join(keys)}: {problem}")
+        return _wrong(path, keys, problem)
 
     for number, modality in enumerate(config.dicom.modalities):
         try:
@@ -500,6 +558,7 @@ ROWS: dict[str, tuple[tuple[str, type[_Section], dict[str, object]], ...]] = {
             {"name": "CT room 1", "ae_title": "CT1", "network": "192.168.1.20", "settle_seconds": 120.0},
         ),
     ),
+    "pacs": (("peers", PacsPeer, {"name": "Reading room 1", "ae_title": "VIEWER1", "network": "10.1.0.20"}),),
     "link": (
         ("windows", LinkWindow, {"opens": "20:00", "closes": "06:00"}),
         ("uplinks", LinkUplink, {"name": "SIM", "device": "wwan0", "monthly_mb": 5000, "stat_extra_mb": 1000}),

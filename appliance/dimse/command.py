@@ -173,15 +173,18 @@ def _encode_element(element: int, value: Value) -> bytes:
     return _HEAD.pack(0, element, len(raw)) + raw
 
 
-def response(request: CommandSet, status: int, comment: str = "") -> CommandSet:
-    """The response without a data set to a request (PS3.7 9.3, 10.3): its UIDs are repeated when they fit on the wire.
+def response(
+    request: CommandSet, status: int, comment: str = "", *, data_set: bool = False, offending: int | None = None
+) -> CommandSet:
+    """The response to a request (PS3.7 9.3, 10.3): its UIDs are repeated when they fit on the wire.
 
-    `comment` (PS3.7 C: Error Comment, LO) is cut at 64 characters.
+    `comment` (PS3.7 C: Error Comment, LO) is cut at 64 characters; `offending` is the tag that is wrong. `data_set`:
+    whether one follows.
     """
     values: dict[int, Value] = {
         Element.COMMAND_FIELD: request.field | RESPONSE,
         Element.MESSAGE_ID_RESPONDED_TO: request.message_id,
-        Element.DATA_SET_TYPE: NO_DATA_SET,
+        Element.DATA_SET_TYPE: 0 if data_set else NO_DATA_SET,
         Element.STATUS: status,
     }
     for affected, requested in _REPEATED:
@@ -190,6 +193,8 @@ def response(request: CommandSet, status: int, comment: str = "") -> CommandSet:
             values[affected] = uid
     if comment:
         values[Element.ERROR_COMMENT] = comment[:64]
+    if offending is not None:
+        values[Element.OFFENDING_ELEMENT] = (offending,)
     return CommandSet(values)
 
 

@@ -6,9 +6,8 @@ import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, Protocol, TypeVar
 
-from appliance.config import Modality
 from appliance.dimse.pdu import APPLICATION_CONTEXT, AssociateReject, AssociateRequest
 
 _PERMANENT, _TRANSIENT = 1, 2
@@ -33,6 +32,21 @@ class Caller:
     tls: bool = False
 
 
+class Entry(Protocol):
+    """A device of the configuration that may call: an AE title, and the addresses it may have."""
+
+    @property
+    def ae_title(self) -> str:
+        """Its calling AE title."""
+
+    @property
+    def networks(self) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+        """Its addresses."""
+
+
+EntryT = TypeVar("EntryT", bound=Entry)
+
+
 def plain_address(address: str) -> str:
     """An IP address without a zone; an IPv4 one that came through an IPv6 socket is written as IPv4."""
     parsed = ipaddress.ip_address(address.partition("%")[0])
@@ -49,14 +63,14 @@ def protocol_fault(request: AssociateRequest) -> AssociateReject | None:
     return None
 
 
-def modality_of(caller: Caller, modalities: Sequence[Modality]) -> Modality | None:
-    """The first configured modality with this calling AE title whose network holds the address."""
+def modality_of(caller: Caller, modalities: Sequence[EntryT]) -> EntryT | None:
+    """The first configured device with this calling AE title whose network holds the address."""
     address = ipaddress.ip_address(caller.address)
     return next((m for m in modalities if m.ae_title.strip() == caller.calling_ae and address in m.networks), None)
 
 
-def is_configured(address: str, modalities: Sequence[Modality]) -> bool:
-    """Whether any configured modality may use this address, whatever it calls itself."""
+def is_configured(address: str, modalities: Sequence[Entry]) -> bool:
+    """Whether any configured device may use this address, whatever it calls itself."""
     parsed = ipaddress.ip_address(address)
     return any(parsed in modality.networks for modality in modalities)
 

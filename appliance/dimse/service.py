@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from appliance.dimse import command
 from appliance.dimse.command import RESPONSE, CommandSet, Field
@@ -35,6 +35,14 @@ class Operation(Protocol):
 
     def abandon(self) -> None:
         """The association ended in the middle: nothing of it may stay."""
+
+
+@runtime_checkable
+class Cancellable(Operation, Protocol):
+    """An operation of many responses. Between two of them the server looks for what the peer says meanwhile."""
+
+    def cancel(self) -> None:
+        """The peer wants no more (C-CANCEL, PS3.7 9.3.2.3): the next response says so and is the last."""
 
 
 class Service(Protocol):

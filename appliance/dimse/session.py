@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from appliance.dimse.association import Aborted, Acceptor, DataReceived, MessageStarted, Released, Requested
+from appliance.dimse.command import Element, Field
 from appliance.dimse.negotiation import Offer
 from appliance.dimse.pdu import AssociateReject, AssociateRequest
 from appliance.dimse.policy import Caller, protocol_fault
-from appliance.dimse.service import Operation, Service, operation_for
+from appliance.dimse.service import Cancellable, Operation, Reply, Service, operation_for
 from appliance.dimse.transport import PeerGoneError, Transport
 from appliance.errors import ApplianceError, UpperLayerError
 from appliance.logs import get_logger
@@ -68,7 +69,9 @@ class Session:
         self._acceptor = Acceptor(max_pdu_bytes=limits.max_pdu_bytes)
         self._association: Association | None = None
         self._operation: Operation | None = None
+        self._answering: Cancellable | None = None  # its request is whole, and its responses are many
         self._context_id = 0
+        self._message_id = 0
         self._stopping = threading.Event()
         self._closed = threading.Lock()
 
@@ -105,8 +108,9 @@ class Session:
         _log.warning("association_broken", address=self._address, reason=reason, error_id=error_id)
 
     def _end(self) -> None:
-        if self._operation:
-            self._operation.abandon()
+        for operation in (self._operation, self._answering):
+            if operation:
+                operation.abandon()
         if self._association:
             self._association.close()
         with self._closed:
@@ -148,6 +152,8 @@ class Session:
                 case Released() | Aborted():
                     return False
         self._flush(transport)
+        if self._answering and not self._answer(transport, self._answering):
+            return False
         return self._association is not None
 
     def _flush(self, transport: Transport) -> None:
@@ -172,7 +178,10 @@ class Session:
     def _message(self, transport: Transport, event: MessageStarted) -> None:
         if self._association is None:
             raise UpperLayerError("A message before the association was accepted")
-        self._context_id = event.context.id
+        if self._answering:
+            self._meanwhile(event, self._answering)
+            return
+        self._context_id, self._message_id = event.context.id, event.command.message_id
         self._operation = operation_for(self._association.services, event.context, event.command)
         if not event.command.has_data_set:
             self._finish(transport)
@@ -185,7 +194,42 @@ class Session:
 
     def _finish(self, transport: Transport) -> None:
         operation, self._operation = self._operation, None
-        if operation:
+        if isinstance(operation, Cancellable):
+            self._answering = operation  # after all that is in this PDU
+        elif operation:
             for reply in operation.finish():
-                self._acceptor.send_message(self._context_id, reply.command, reply.data_set)
-                self._flush(transport)
+                self._reply(transport, reply)
+
+    def _reply(self, transport: Transport, reply: Reply) -> None:
+        self._acceptor.send_message(self._context_id, reply.command, reply.data_set)
+        self._flush(transport)
+
+    def _answer(self, transport: Transport, operation: Cancellable) -> bool:
+        """Sends the responses, and hears before each what the peer says. False when the association is over."""
+        for reply in operation.finish():
+            while transport.has_input():
+                if not self._hear(transport, operation):
+                    return False
+            self._reply(transport, reply)
+        self._answering = None
+        return True
+
+    def _hear(self, transport: Transport, operation: Cancellable) -> bool:
+        """One PDU in the middle of the responses. False when it ends the association."""
+        seconds = self._limits.pdu_seconds
+        length_max = self._limits.max_pdu_bytes
+        kind, body = transport.read_pdu(length_max=length_max, first_byte_within=seconds, whole_within=seconds)
+        for event in self._acceptor.receive(kind, body):
+            match event:
+                case MessageStarted():
+                    self._meanwhile(event, operation)
+                case Released() | Aborted():
+                    return False
+        return True
+
+    def _meanwhile(self, event: MessageStarted, operation: Cancellable) -> None:
+        """Of messages only a C-CANCEL may come before the last response (PS3.7 D.3.3.3: one operation at a time)."""
+        if event.command.field != Field.C_CANCEL:
+            raise UpperLayerError("A message came before the one before it was answered")
+        if event.command.number(Element.MESSAGE_ID_RESPONDED_TO) == self._message_id:
+            operation.cancel()

@@ -17,3 +17,9 @@ class Status(IntEnum):
     CANNOT_UNDERSTAND = 0xC000  # PS3.4 B.2.3, Cxxx: the data set can't be identified
     DOES_NOT_MATCH_SOP_INSTANCE = 0xC001  # PS3.4 B.2.3, Cxxx: its SOP Instance UID is not that of the command
     NO_DATA_SET = 0xC002  # PS3.4 B.2.3, Cxxx: the command says that no data set follows
+    # PS3.4 C.4.1.1.4 (table C.4-1) for C-FIND; A700 and Cxxx as above.
+    IDENTIFIER_DOES_NOT_MATCH = 0xA900  # the level is none of the model, or a unique key above it is missing
+    MALFORMED_KEY = 0xC001  # a value breaks the rules of its VR
+    CANCEL = 0xFE00
+    PENDING = 0xFF00
+    PENDING_WARNING = 0xFF01  # some optional keys were not matched

@@ -57,6 +57,14 @@ class Transport:
         self._start += HEADER_SIZE + length
         return kind, body
 
+    def has_input(self) -> bool:
+        """Whether the peer said something, or left, that was not read yet."""
+        if self._start < self._end or (isinstance(self._sock, ssl.SSLSocket) and self._sock.pending()):
+            return True
+        poll = select.poll()
+        poll.register(self._sock, select.POLLIN)
+        return bool(poll.poll(0))
+
     def _have(self, count: int, deadline: float) -> None:
         """Reads until at least `count` bytes stand in the buffer."""
         if self._start + count > len(self._buffer):

@@ -20,6 +20,7 @@ from appliance.hub import answers, backfill, health, notices, previewing, upload
 from appliance.hub.access import answer_errors, require_site
 from appliance.hub.checking import Checking
 from appliance.hub.cleaning import Cleaning
+from appliance.hub.dicom.listener import PacsListener
 from appliance.hub.guard import Guard, listening_socket
 from appliance.hub.index import parcels
 from appliance.hub.index.database import Index, make_data_directory
@@ -81,6 +82,8 @@ class Hub:
 
     def __init__(self, config: HubConfig) -> None:
         self.address = check_address(config.hub.bind)
+        self.pacs_address = check_address(config.pacs.bind, "pacs.bind")
+        self.pacs_ports: list[int] = []  # plain DICOM, and DICOM TLS when there is
         self.config = config
         self.port = config.hub.port
         self._tasks: list[asyncio.Task[None]] = []
@@ -106,6 +109,8 @@ class Hub:
         cleaning = Cleaning(self._parts, drawing.clean)
         await self._parts.blocking(cleaning.at_start)
         await self._listen()
+        if self.config.pacs.peers:
+            self._listen_for_peers()
         work = (
             checking.run(),
             cleaning.run(),
@@ -138,6 +143,12 @@ class Hub:
         guard = Guard(self._runner.server)  # type: ignore[arg-type]
         self._server = await asyncio.get_running_loop().create_server(guard, sock=listener)
         self.port = listener.getsockname()[1]
+
+    def _listen_for_peers(self) -> None:
+        listener = PacsListener(self.config.pacs, self.pacs_address, self._parts.index)
+        self._closing.callback(listener.stop)
+        self.pacs_ports = listener.ports
+        listener.start()
 
     @property
     def url(self) -> str:
@@ -178,18 +189,22 @@ class Hub:
         await asyncio.to_thread(self._closing.close)
 
 
-def check_address(bind: str) -> str:
+def check_address(bind: str, key: str = "hub.bind") -> str:
     """The address to listen on. Raises ConfigError for a name, for every interface at once, and for a public one."""
+    hint = _BIND_HINTS[key]
     try:
         address = ipaddress.ip_address(bind)
     except ValueError as error:
-        raise ConfigError(f"hub.bind: {bind!r} is no IP address", hint=_BIND_HINT) from error
+        raise ConfigError(f"{key}: {bind!r} is no IP address", hint=hint) from error
     if address.is_unspecified or address.is_multicast or address.is_global:
-        raise ConfigError(f"hub.bind: the hub does not listen on {bind}", hint=_BIND_HINT)
+        raise ConfigError(f"{key}: the hub does not listen on {bind}", hint=hint)
     return str(address)
 
 
-_BIND_HINT: Final = "Give the hub's own address in the WireGuard tunnel, or 127.0.0.1 for a trial on one machine."
+_BIND_HINTS: Final = {
+    "hub.bind": "Give the hub's own address in the WireGuard tunnel, or 127.0.0.1 for a trial on one machine.",
+    "pacs.bind": "Give the hub's own address in the network of the viewers and PACS, or 127.0.0.1 for a trial.",
+}
 
 
 def _prepare(data: Path) -> int:

@@ -249,6 +249,9 @@ def _is_item(content: Content, tag: int) -> bool:
 def _as_text(value: Any) -> str:
     if value is None:
         return ""
-    if isinstance(value, Mapping):
-        return "=".join(str(value.get(group, "")) for group in _GROUPS).rstrip("=")
-    return str(value)
+    return name_text(value) if isinstance(value, Mapping) else str(value)
+
+
+def name_text(name: Mapping[str, Any]) -> str:
+    """The groups of a name as one text (PS3.5 6.2.1)."""
+    return "=".join(str(name.get(group, "")) for group in _GROUPS).rstrip("=")

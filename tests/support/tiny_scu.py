@@ -91,6 +91,7 @@ class TinyScu:
         *,
         contexts: Sequence[Context] = ((SECONDARY_CAPTURE, EXPLICIT_LITTLE), (VERIFICATION, IMPLICIT_LITTLE)),
         calling: bytes = b"TEST",
+        called: bytes = b"APPLIANCE",
         host: str = "127.0.0.1",
         source: str = "",
         seconds: float = 10.0,
@@ -100,7 +101,7 @@ class TinyScu:
         self.socket = socket.create_connection((host, port), seconds, (source, 0) if source else None)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
-            self.socket.sendall(association_request(contexts, calling=calling))
+            self.socket.sendall(association_request(contexts, calling=calling, called=called))
             kind, _ = self._read_pdu()
         except BaseException:
             self.socket.close()

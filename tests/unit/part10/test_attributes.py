@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import random
@@ -209,3 +210,10 @@ def test_half_an_identifier_is_no_question() -> None:
         read_identifier(b"\xff" * 64, EXPLICIT_LITTLE)
     with pytest.raises(DicomError):
         read_identifier(data, DEFLATED_LITTLE)
+
+
+@given(st.integers(), st.sampled_from(SYNTAXES))
+def test_a_broken_identifier_is_read_or_refused(seed: int, syntax: str) -> None:
+    broken = mutate(encoded(a_study(), syntax), random.Random(seed))
+    with contextlib.suppress(DicomError):
+        assert isinstance(read_identifier(broken, syntax), dict)
