@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import re
 import sqlite3
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ import click
 import msgspec
 
 from appliance import clock
+from appliance.audit.person import person
 from appliance.config import UnitConfig, load_unit
 from appliance.errors import NotFoundError, UsageError
 from appliance.link.allowance import Hold, never
@@ -100,7 +100,7 @@ def _queue(config: UnitConfig, *, read_only: bool = False) -> Iterator[sqlite3.C
 
 
 def _actor(name: str | None) -> Actor:
-    return Actor(name=(name or getpass.getuser())[:40], role="shell")
+    return Actor(name=(name or person())[:40], role="shell")
 
 
 def _milliseconds(text: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,18 @@ def test_a_pause_has_a_name_and_an_end_lets_stat_go_and_is_in_the_audit_trail(pa
         ("Grace", "shell", "pause_link", "everything but stat, for 7200 s"),
         ("Joseph", "shell", "resume_link", ""),
     ]
+
+
+def test_a_user_that_the_system_has_no_name_for_may_pause_too(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("LOGNAME", "USER", "LNAME", "USERNAME", "SUDO_USER"):
+        monkeypatch.delenv(variable, raising=False)
+
+    def no_such_user(_uid: int) -> None:
+        raise KeyError
+
+    monkeypatch.setattr("pwd.getpwuid", no_such_user)
+    found = facts(path, "pause")
+    assert found["pause"]["by"] == str(os.getuid())
 
 
 def test_a_pause_may_hold_everything_until_somebody_resumes(path: Path) -> None:
