@@ -21,6 +21,7 @@ from support.power_cut_hub import Parcel, Site, pack_parcels
 from support.processes import free_port, listens, wait_for, write_hub
 from support.safekeeping import hub_leftovers, hub_problems
 
+from appliance.model.health import Health
 from appliance.model.notice import SeriesNotice, StudyNotice
 
 MEMORY_MAX = 80 << 20
@@ -33,6 +34,20 @@ NOTICE = msgspec.json.encode(
         last_received_at=2,
         instances=3,
         series=[SeriesNotice(series_instance_uid="1.2.3.4", series_description=canary.NAME, instances=3)],
+    )
+)
+
+HEALTH = msgspec.json.encode(
+    Health(
+        at=1,
+        version="0.1.0",
+        oldest_undelivered_at=2,
+        line_since=3,
+        line_bytes_per_second=4.5,
+        clock_offset_ms=-6,
+        disk_free=7,
+        held=("routine", "prior"),
+        problems=("disk-low", canary.NAME),
     )
 )
 
@@ -82,13 +97,13 @@ def hub(tmp_path: Path) -> Iterator[Hub]:
 
 def _request(hub: Hub, draw: random.Random) -> bytes:
     """A request that a site could make, more or less; sometimes with the canary where a name could get in."""
-    body = draw.choice((b"", draw.randbytes(1), draw.randbytes(700), NOTICE, NOTICE))
+    body = draw.choice((b"", draw.randbytes(1), draw.randbytes(700), NOTICE, NOTICE, HEALTH))
     metadata = b"parcel " + b64encode(hashlib.sha256(body).hexdigest().encode()) + b",filename " + b64encode(NAME)
     target = draw.choice(
         (b"/v1/hello", b"/v1/uploads", b"/v1/uploads/" + b"0" * 32, b"/v1/parcels/" + b"a" * 64, b"/v1/receipts/1.2.3",
          b"/v1/receipts/" + NAME + b"?digest=" + b"b" * 64, b"/../../etc/passwd", b"/v1/uploads/../" + NAME, b"*",
          b"/v1/studies/1.2.3", b"/v1/studies/1.2.3", b"/v1/studies/" + NAME, b"/v1/wishes?after=0&wait=0",
-         b"/v1/wishes?after=" + NAME)
+         b"/v1/wishes?after=" + NAME, b"/v1/health", b"/v1/health?at=" + NAME)
     )  # fmt: skip
     lines = [
         draw.choice((b"GET", b"POST", b"PATCH", b"HEAD", b"DELETE", b"OPTIONS", b"PUT", b"PUT"))
@@ -109,13 +124,14 @@ def _request(hub: Hub, draw: random.Random) -> bytes:
 
 
 @pytest.mark.timeout(0)
-def test_a_broken_notice_is_refused_or_taken_and_is_in_no_log(hub: Hub, rounds: int) -> None:
+@pytest.mark.parametrize(("path", "good"), [("/v1/studies/1.2.3", NOTICE), ("/v1/health", HEALTH)])
+def test_a_broken_notice_is_refused_or_taken_and_is_in_no_log(hub: Hub, rounds: int, path: str, good: bytes) -> None:
     with contextlib.closing(Site(hub.port, hub.secret)) as site:
-        assert site.ask("PUT", "/v1/studies/1.2.3", body=NOTICE)[0].status == 204
+        assert site.ask("PUT", path, body=good)[0].status == 204
         for seed in range(rounds or 300):
-            broken = mutate(NOTICE, random.Random(seed))
-            status = site.ask("PUT", "/v1/studies/1.2.3", body=broken)[0].status
-            assert status in {204, 400}, f"seed {seed}"
+            broken = mutate(good, random.Random(seed))
+            status = site.ask("PUT", path, body=broken)[0].status
+            assert status in {204, 400, 413}, f"seed {seed}"
     assert hub.hello() == 200
     assert hub.log_problems() == []
 
