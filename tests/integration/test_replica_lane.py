@@ -163,6 +163,13 @@ def _is_shut(near: socket.socket) -> bool:
             return True
 
 
+def test_it_is_reached_from_this_box_alone(unit: SendingUnit) -> None:
+    with unit.forward():
+        connect(unit).close()
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.2", unit.link.replica_port), 2.0)  # as any address but the one
+
+
 def test_a_hub_that_listens_to_no_replica_ends_the_connection_and_studies_go(unit: SendingUnit) -> None:
     unit.link = Link(replica_port=unit.link.replica_port, replica_hub_port=free_port())
     with unit.forward():
