@@ -1,7 +1,8 @@
 """Three namespaces of the network: a site, a hub, and the internet between them, which alone both have a cable to.
 
 Nothing is routed: between site and hub there is only what a relay in the internet passes on. Needs root. The names
-are new for each, so that several stand beside each other.
+are new for each, so that several stand beside each other, and say whose they are: what a bench that was killed left
+behind is cleared by the next one.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import re
+import signal
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +22,7 @@ SITE, INTERNET, HUB = "site", "internet", "hub"
 # Of the two cables, the internet's end and the other.
 ADDRESSES: Final = {SITE: ("10.201.1.1", "10.201.1.2"), HUB: ("10.201.2.1", "10.201.2.2")}
 _numbers = itertools.count()
+_OURS: Final = re.compile(r"gateway-(\d+)x\d+-(?:site|internet|hub)", re.ASCII)  # the number: whose process id
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,7 @@ class Namespaces:
         self._places[name] = replace(self._places[name], address=address, interface=interface)
 
     def __enter__(self) -> Namespaces:
+        clear_orphans()
         try:
             for place in self._places.values():
                 ip("netns", "add", place.namespace)
@@ -85,6 +90,21 @@ class Namespaces:
         for place, interface, address in zip((here, there), (name, "cable"), ADDRESSES[name], strict=True):
             place.run("ip", "address", "add", f"{address}/30", "dev", interface)
             place.run("ip", "link", "set", interface, "up")
+
+
+def clear_orphans() -> None:
+    """Removes the namespaces of benches that have ended without doing so, and ends what still runs in them."""
+    listed = subprocess.run(["ip", "netns", "list"], check=True, capture_output=True, text=True).stdout
+    for name in (line.split()[0] for line in listed.splitlines() if line):
+        owner = _OURS.fullmatch(name)
+        if owner is None or Path(f"/proc/{owner[1]}").exists():
+            continue
+        with contextlib.suppress(subprocess.CalledProcessError):  # another bench was first
+            inside = subprocess.run(["ip", "netns", "pids", name], check=True, capture_output=True, text=True).stdout
+            for process in inside.split():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(process), signal.SIGKILL)
+            ip("netns", "delete", name)
 
 
 def ip(*words: str) -> None:
