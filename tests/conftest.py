@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import structlog
+from hypothesis import settings
 from support import data
 
 # dcmtk's storescu is a peer; the one that pynetdicom puts beside our Python is not.
@@ -17,6 +18,9 @@ os.environ["PATH"] = os.pathsep.join(
     for directory in os.environ.get("PATH", os.defpath).split(os.pathsep)
     if Path(directory) != Path(sys.executable).parent
 )
+# No test judges a speed that a busy machine could break: 200 ms for an example is one.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 IN_CI = os.environ.get("CI", "") not in {"", "0", "false"}
 
 

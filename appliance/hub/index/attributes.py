@@ -30,6 +30,7 @@ from appliance.part10.attributes import Content, first_text, items_of
 _STUDY_MAX: Final = 16 << 10  # bytes of a content
 _INSTANCE_MAX: Final = 4 << 10
 _REQUESTS_MAX: Final = 16
+_LISTS: Final = {"modalities": "Modality", "sop_classes": "SOPClassUID", "body_parts": "BodyPartExamined"}
 
 _KEYWORDS: Final = {
     "study_instance_uid": "StudyInstanceUID",
@@ -89,6 +90,7 @@ class Attributes:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._contents: dict[tuple[str, int], dict[str, Any]] = {}  # of the studies and series in hand
+        self._lists: dict[int, dict[str, str]] = {}  # of the studies in hand
 
     def file(
         self, study_id: int, series_id: int, instance_id: int, content: Content, *, same_patient: bool = True
@@ -148,15 +150,18 @@ class Attributes:
 
     def _note_lists(self, study_id: int, content: Content) -> None:
         """Adds this instance to the lists of its study."""
-        columns = {"modalities": "Modality", "sop_classes": "SOPClassUID", "body_parts": "BodyPartExamined"}
-        query = select(*(study_key.c[name] for name in columns)).where(study_key.c.study_id == study_id)
-        before = self._connection.execute(query).one()._asdict()
+        before = self._lists.get(study_id) or self._lists_of(study_id)
         after = {
             name: list_form({*list_of(before[name]), text_form(_text(content, keyword))}, LIST_LENGTH)
-            for name, keyword in columns.items()
+            for name, keyword in _LISTS.items()
         }
         if after != before:
             self._update(study_key, study_id, **after)
+        self._lists[study_id] = after
+
+    def _lists_of(self, study_id: int) -> dict[str, str]:
+        query = select(*(study_key.c[name] for name in _LISTS)).where(study_key.c.study_id == study_id)
+        return dict(self._connection.execute(query).one()._mapping)
 
     def _patient(self, study_id: int, content: Content) -> int:
         """The row of the study's patient, a new one when there is none."""
