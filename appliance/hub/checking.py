@@ -36,7 +36,7 @@ class Checking:
         self._parts = parts
         self._workers = parts.config.compress.workers
         self._pool = WorkerPool(parts.config.compress)
-        self._ingest = Ingest(parts.config, parts.index, store, self._pool)
+        self._ingest = Ingest(parts.config, parts.index, store, self._pool, parts.uptime)
         self._threads = ThreadPoolExecutor(self._workers, "hub-check")
         self._choosing = asyncio.Lock()
         self._turns = Turns()

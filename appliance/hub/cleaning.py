@@ -7,19 +7,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 
 from appliance.clock import now_ms
 from appliance.errors import ApplianceError
+from appliance.hub import refused
 from appliance.hub.index import parcels
 from appliance.hub.parts import Parts
 from appliance.logs import get_logger
 
 EVERY_SECONDS: Final = 600.0
-REFUSED_DAYS: Final = 14
-REFUSED_BYTES_MAX: Final = 2 << 30  # kept in all; the oldest go first
-_DAY_MS: Final = 86_400_000
 
 log = get_logger()
 
@@ -50,7 +47,7 @@ class Cleaning:
         while True:
             try:
                 await self.clean(self._parts.uptime.milliseconds())
-                await self._parts.blocking(self.clean_refused, self._now())
+                await self._parts.blocking(refused.clean, self._refused, self._parts.uptime.milliseconds())
                 await self._parts.blocking(self._clean_previews, self._now())
                 await self._parts.blocking(self._parts.uptime.save)
             except (ApplianceError, OSError) as error:  # the disk or the index: both mend, or are seen elsewhere
@@ -58,7 +55,7 @@ class Cleaning:
             await asyncio.sleep(EVERY_SECONDS)
 
     def _now(self) -> int:
-        """A clock that jumped forward while the hub ran must not make every refused parcel look old."""
+        """A clock that jumped forward while the hub ran must not make every preview look old."""
         return min(now_ms(), self._started + int((time.monotonic() - self._elapsed) * 1000))
 
     async def clean(self, up: int) -> None:
@@ -80,20 +77,3 @@ class Cleaning:
         if removed:
             self._parts.intake.remove_file(parcel.name)
             log.info("an upload expired", site=parcel.site_id, parcel=parcel.id, bytes=parcel.offset)
-
-    def clean_refused(self, now: int) -> None:
-        """Keeps the newest refused parcels, within days (of the clock, `now` in Unix ms) and bytes. Blocking."""
-        kept = 0
-        for path, size, changed in sorted(_files(self._refused), key=lambda file: -file[2]):
-            kept += size
-            if kept > REFUSED_BYTES_MAX or now - changed > REFUSED_DAYS * _DAY_MS:
-                path.unlink(missing_ok=True)
-
-
-def _files(directory: Path) -> list[tuple[Path, int, int]]:
-    """Path, bytes, and time of the last change in Unix ms."""
-    found = []
-    for path in directory.iterdir():
-        facts = path.stat()
-        found.append((path, facts.st_size, facts.st_mtime_ns // 1_000_000))
-    return found

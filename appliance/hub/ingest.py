@@ -20,12 +20,14 @@ from appliance.compress.pool import WorkerPool
 from appliance.compress.values import RestoredInstance, RestoredParcel
 from appliance.config import HubConfig
 from appliance.errors import DamagedFileError, DatabaseError, DicomError, DiskFullError, ParcelError
+from appliance.hub import refused
 from appliance.hub.archive import Archiver, Prepared
 from appliance.hub.index import instances, kept, parcels
 from appliance.hub.index.database import Index
 from appliance.hub.index.instances import Archived, Filing, Stored
 from appliance.hub.index.parcels import Parcel
 from appliance.hub.store import Store, free_bytes, key_of
+from appliance.hub.uptime import Uptime
 from appliance.logs import get_logger
 from appliance.model.identity import InstanceIdentity
 from appliance.model.receipt import Refusal
@@ -62,10 +64,10 @@ class _Header:
 class Ingest:
     """Checks one parcel in each thread that calls it."""
 
-    def __init__(self, config: HubConfig, index: Index, store: Store, pool: WorkerPool) -> None:
+    def __init__(self, config: HubConfig, index: Index, store: Store, pool: WorkerPool, uptime: Uptime) -> None:
         self._data = config.data
         self._reserve = config.hub.reserve_bytes // 2  # uploads leave all of it free; a check may use half
-        self._index, self._store, self._pool = index, store, pool
+        self._index, self._store, self._pool, self._uptime = index, store, pool, uptime
         self._archiver = Archiver(config.hub.archive, pool)
         self._wall_seconds = config.compress.wall_seconds
 
@@ -78,8 +80,8 @@ class Ingest:
         staging.mkdir()
         try:
             self._verify(parcel, staging)
-        except RefusedError as refused:
-            self._refuse(parcel, refused)
+        except RefusedError as why:
+            self._refuse(parcel, why)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
 
@@ -192,17 +194,15 @@ class Ingest:
                 raise DatabaseError("A parcel was settled by somebody else")
         return unneeded
 
-    def _refuse(self, parcel: Parcel, refused: RefusedError) -> None:
-        """Settles it, and keeps its bytes aside for a look (`cleaning` bounds how many and how long)."""
+    def _refuse(self, parcel: Parcel, why: RefusedError) -> None:
+        """Settles it, and keeps its bytes aside for a look (`refused` bounds how many and how long)."""
         with self._index.write() as connection:
-            parcels.refuse(connection, parcel.id, refused.refusal, refused.reason, now_ms())
+            parcels.refuse(connection, parcel.id, why.refusal, why.reason, now_ms())
         self._store.discard(parcel.name)  # what a try before this one may have left
         path = self._path(parcel)
         if path.exists():
-            path.rename(self._data / "refused" / parcel.name)
-        log.warning(
-            "parcel refused", parcel=parcel.id, site=parcel.site_id, code=refused.refusal, reason=refused.reason
-        )
+            refused.keep(path, self._data / "refused", self._uptime.milliseconds())
+        log.warning("parcel refused", parcel=parcel.id, site=parcel.site_id, code=why.refusal, reason=why.reason)
 
     def _path(self, parcel: Parcel) -> Path:
         return self._data / "uploads" / parcel.name

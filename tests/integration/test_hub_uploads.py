@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import random
 import threading
 from base64 import b64encode
@@ -17,7 +18,8 @@ from support.hub import Client, RawRequest, RunningHub, add_site, hub_config, ru
 from support.processes import wait_for
 
 from appliance.clock import now_ms
-from appliance.hub.cleaning import REFUSED_DAYS, Cleaning
+from appliance.hub import refused
+from appliance.hub.cleaning import Cleaning
 
 BODY = random.Random(1).randbytes(300_000)
 DIGEST = hashlib.sha256(BODY).hexdigest()
@@ -121,7 +123,8 @@ def test_a_newer_patch_takes_over_and_the_older_one_writes_no_more(hub: RunningH
     assert stale.status() == 423
     stale.close()
     assert client.verdict(DIGEST)["verdict"] == "refused"  # as a parcel; but its digest matched:
-    assert hashlib.sha256((hub.data / "refused" / location.rpartition("/")[2]).read_bytes()).hexdigest() == DIGEST
+    (kept,) = (hub.data / "refused").glob(location.rpartition("/")[2] + ".*")
+    assert hashlib.sha256(kept.read_bytes()).hexdigest() == DIGEST
 
 
 def test_two_that_write_at_once_leave_one_true_copy(client: Client, tmp_path: Path):
@@ -432,11 +435,23 @@ def test_refused_parcels_are_kept_aside_for_some_days(tmp_path: Path):
         (kept,) = (hub.data / "refused").iterdir()
         assert kept.read_bytes() == BODY
         assert hub.hub
-        cleaning = Cleaning(hub.hub._parts)
-        cleaning.clean_refused(now_ms() + (REFUSED_DAYS - 1) * DAY)
+        os.utime(kept, (0, 0))  # as when the clock was wrong: what the file says of its time is not asked
+        up = hub.hub._parts.uptime.milliseconds()
+        refused.clean(kept.parent, up + (refused.DAYS - 1) * DAY)
         assert kept.exists()
-        cleaning.clean_refused(now_ms() + (REFUSED_DAYS + 1) * DAY)
+        refused.clean(kept.parent, up + (refused.DAYS + 1) * DAY)
         assert not kept.exists()
+
+
+def test_of_more_than_may_be_kept_aside_the_oldest_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(refused, "BYTES_MAX", 250)
+    for up in (1, 20, 100, 9):
+        file = tmp_path / f"{up:032x}"
+        file.write_bytes(b"x" * 100)
+        refused.keep(file, tmp_path, up)
+    (tmp_path / "of-before").write_bytes(b"x")
+    refused.clean(tmp_path, 200)
+    assert sorted(path.name.partition(".")[2] for path in tmp_path.iterdir()) == ["100", "20"]
 
 
 def test_a_refused_parcel_may_be_sent_again_from_its_first_byte(client: Client):
