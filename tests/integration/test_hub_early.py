@@ -292,7 +292,7 @@ def test_a_wish_reaches_the_unit_that_waits_for_it_within_moments(hub: RunningHu
     waiting.start()
     made = printed(hub, "wish", uid, "--series", "3", "--first")
     assert len(made["wishes"]) == 1
-    waiting.join(5)
+    waiting.join(20)  # it would wait for 30 s
     assert not waiting.is_alive()
     (wish,) = answers[0]["wishes"]
     assert (wish["study_instance_uid"], wish["series"], wish["kind"]) == (uid, "3", "first")

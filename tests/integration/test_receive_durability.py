@@ -251,7 +251,7 @@ def test_a_stop_does_not_wait_for_ever_for_an_instance_that_does_not_come(
         wait_for(lambda: list((tmp_path / "spool" / "incoming").iterdir()), "the instance is coming")
         start = time.monotonic()
         receiver.stop()
-        assert time.monotonic() - start < 5
+        assert time.monotonic() - start < 30, "it waited for the association, which may be silent for 60 s"
     assert intact(tmp_path) == 0
 
 

@@ -27,6 +27,7 @@ from support.tiny_scu import AssociationRefusedError, TinyScu
 HOSTILE, MODALITY = "127.0.0.66", "127.0.0.2"
 DEFLATED = "1.2.840.10008.1.2.1.99"
 MEMORY_MAX, THREADS_MAX = 50 << 20, 64
+ECHO_SECONDS = 4.0  # a silent peer that held the listener would do so for handshake_seconds, 5 s
 REQUEST = tiny_scu.association_request([(tiny_scu.VERIFICATION, tiny_scu.IMPLICIT_LITTLE)])
 
 
@@ -51,7 +52,7 @@ class Unit:
         """The promises of every probe, in the middle of it."""
         assert self._status("VmHWM") * 1024 - self._memory < MEMORY_MAX
         assert self.threads <= THREADS_MAX
-        assert self.echo_seconds() < 1.0
+        assert self.echo_seconds() < ECHO_SECONDS
 
     def echo_seconds(self, *, tls: bool = False) -> float:
         """C-ECHO of the modality; the best of three, because other tests may share this machine's cores."""
@@ -165,7 +166,7 @@ def test_silent_tls_peers_do_not_hold_the_listener(unit: Unit) -> None:
     with contextlib.ExitStack() as stack:
         held(stack, [unit.connect(tls=True) for _ in range(12)])
         unit.check()
-        assert unit.echo_seconds(tls=True) < 1.0
+        assert unit.echo_seconds(tls=True) < ECHO_SECONDS
 
 
 def bomb(*, before_the_uids: bool) -> bytes:

@@ -167,7 +167,7 @@ def test_modalities_notice_nothing_of_every_probe_at_once(soak: Soak) -> None:
     before, until = dict(soak.stored), time.monotonic() + SECONDS
     try:
         while time.monotonic() < until:
-            assert soak.echo() < 1.0
+            assert soak.echo() < 4.0  # a silent peer that held the listener would do so for 5 s
             assert soak.status("Threads") <= THREADS_MAX
             assert (soak.status("VmHWM") << 10) - memory < MEMORY_MAX
             soak.over.wait(0.25)

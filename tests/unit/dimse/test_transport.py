@@ -53,17 +53,15 @@ def test_pdus_are_whole_whatever_pieces_they_come_in(pair: Pair) -> None:
 def test_a_claim_over_the_ceiling_is_refused_before_its_bytes_are_awaited(pair: Pair) -> None:
     transport, peer = pair
     peer.sendall(struct.pack(">BBL", 1, 0, 1 << 30))
-    start = time.monotonic()
     with pytest.raises(UpperLayerError, match="over the limit"):
-        read(transport)
-    assert time.monotonic() - start < 1
+        read(transport)  # else the peer, which says no more, would be silent
 
 
 def test_silence_ends_after_its_time(pair: Pair) -> None:
     start = time.monotonic()
     with pytest.raises(PeerSilentError):
-        read(pair[0], first=0.2)
-    assert 0.15 < time.monotonic() - start < 2
+        read(pair[0], first=0.2, whole=60.0)
+    assert 0.15 < time.monotonic() - start < 30
 
 
 def test_a_pdu_that_trickles_ends_after_its_time_although_bytes_keep_coming(pair: Pair) -> None:
@@ -78,9 +76,9 @@ def test_a_pdu_that_trickles_ends_after_its_time_although_bytes_keep_coming(pair
     sender = threading.Thread(target=trickle)
     sender.start()
     start = time.monotonic()
-    with pytest.raises(PeerSilentError):
+    with pytest.raises(PeerSilentError):  # all of it would be there after 50 s
         read(transport, whole=0.4)
-    assert 0.3 < time.monotonic() - start < 2
+    assert time.monotonic() - start > 0.3
     done.set()
     sender.join()
 

@@ -25,7 +25,7 @@ def test_a_tool_that_is_not_installed_is_said_by_its_name() -> None:
 def test_a_tool_that_hangs_is_ended() -> None:
     began = time.monotonic()
     assert problem_of("sleep", "60", seconds=0.2)[0] is Problem.TOOL_FAILS
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
 
 
 @pytest.mark.parametrize(

@@ -305,6 +305,6 @@ def test_the_tick_comes_soon_and_its_failure_ends_nothing(tmp_path: Path) -> Non
     spool.prepare()
     journal = Journal(tmp_path, spool, tick)
     journal.start()
-    assert ticked.wait(5)
+    assert ticked.wait(60)
     assert journal.store(arrival(spool, tiny_instances.make(1, 1))).outcome is Outcome.STORED
     journal.stop()
