@@ -12,7 +12,7 @@ from support.crash_runs import RIGS, Run, plan
 from support.power_cut import generation
 
 pytestmark = [pytest.mark.needs_root, pytest.mark.timeout(600)]
-CUTS = [run for run in plan(300, seed=1) if run.name != "kills"]
+CUTS = [run for run in plan(300, seed=1) if run.name in RIGS]
 WAYS_TO_LOSE = ("no file fsync", "no directory fsync", "synchronous NORMAL", "synchronous OFF")
 
 

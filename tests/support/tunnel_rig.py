@@ -249,6 +249,12 @@ class Rig:
         with contextlib.closing(open_database(self.data)) as connection:
             return read_facts(connection, now_ms())
 
+    def beats(self, name: str) -> int | None:
+        """The process id of the last one of this name that beat."""
+        with contextlib.closing(open_database(self.data)) as connection:
+            row = connection.execute("SELECT pid FROM process WHERE name = ?", (name,)).fetchone()
+            return None if row is None else int(row["pid"])
+
     def events(self) -> list[tuple[str, str]]:
         """Step and outcome, oldest first."""
         with contextlib.closing(open_database(self.data)) as connection:
