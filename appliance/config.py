@@ -279,7 +279,7 @@ class HubServer(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     name: Annotated[str, Meta(description="Name of the hub; units show it")] = "Hub"
     bind: Annotated[str, Meta(description="Tunnel address to listen on; not 0.0.0.0")] = "127.0.0.1"
-    port: Annotated[Port, Meta(description="Port of ingest and, later, DICOMweb and the board")] = 8090
+    port: Annotated[Port, Meta(description="Port of ingest, of logins and, later, of DICOMweb and the board")] = 8090
     data: Annotated[str, Meta(description="Directory of uploads, archive and, by default, the index")] = (
         "/var/lib/appliance-hub"
     )
@@ -347,11 +347,25 @@ class Pacs(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     peers: Annotated[tuple[PacsPeer, ...], Meta(description="Viewers and PACS that may ask; others are refused")] = ()
 
 
+class Staff(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """People and viewers that log in to the hub, on the hub's own listener."""
+
+    session_hours: Annotated[float, Meta(gt=0, le=168, description="A login lasts this long without use")] = 12.0
+    https: Annotated[
+        bool, Meta(description="People come by HTTPS, through a proxy: cookies are given to HTTPS alone")
+    ] = False
+    proxies: Annotated[
+        tuple[str, ...],
+        Meta(max_length=16, description="Addresses of these proxies; their X-Forwarded-For says who asks"),
+    ] = ()
+
+
 class HubConfig(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The whole file of a hub."""
 
     hub: HubServer = HubServer()
     pacs: Pacs = Pacs()
+    staff: Staff = Staff()
     limits: HubLimits = HubLimits()
     compress: Compress = Compress()
 

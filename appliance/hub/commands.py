@@ -24,6 +24,7 @@ from appliance.hub.courier_commands import courier
 from appliance.hub.early_commands import preview, wish
 from appliance.hub.index import expected, studies, wishes
 from appliance.hub.index.database import Index
+from appliance.hub.people.commands import user
 from appliance.hub.site_commands import site
 from appliance.hub.store import DirectoryStore
 from appliance.hub.words import study_lines, study_table, wish_lines
@@ -41,6 +42,7 @@ def hub(ctx: click.Context) -> None:
 
 
 hub.add_command(site)
+hub.add_command(user)
 hub.add_command(courier)
 hub.add_command(preview)
 hub.add_command(wish)

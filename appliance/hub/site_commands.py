@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from contextlib import closing
 from pathlib import Path
@@ -17,28 +16,24 @@ from appliance.config import load_hub
 from appliance.errors import UsageError
 from appliance.hub.audit import note
 from appliance.hub.credentials import new_secret
-from appliance.hub.index import health, sites
+from appliance.hub.index import health, jurisdictions, sites
 from appliance.hub.index.database import Index
+from appliance.hub.secret_files import secret_file_option, write_secret
 
 _TOLD_LONG_AGO_MS: Final = 180_000
 _SITE_ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,31}", re.ASCII)
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object; docs/reference/cli.md.")
-_secret_file = click.option(
-    "--secret-file",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Write the secret to this new file, which only you can read, and print nothing of it.",
-)
 
 
 @click.group()
 def site() -> None:
-    """Sites that may upload: add, list, renew, revoke."""
+    """Sites that may upload: add, list, renew, revoke, set-jurisdictions."""
 
 
 @site.command()
 @click.argument("site_id", metavar="ID")
 @click.option("--name", help="Name as people say it; without it the id.")
-@_secret_file
+@secret_file_option
 @_as_json
 @click.pass_obj
 def add(config_path: Path, site_id: str, name: str | None, secret_file: Path | None, as_json: bool) -> None:
@@ -61,7 +56,7 @@ def add(config_path: Path, site_id: str, name: str | None, secret_file: Path | N
 
 @site.command()
 @click.argument("site_id", metavar="ID")
-@_secret_file
+@secret_file_option
 @_as_json
 @click.pass_obj
 def renew(config_path: Path, site_id: str, secret_file: Path | None, as_json: bool) -> None:
@@ -84,6 +79,18 @@ def revoke(config_path: Path, site_id: str) -> None:
     click.echo(f"{site_id} may no longer upload", err=True)
 
 
+@site.command("set-jurisdictions")
+@click.argument("site_id", metavar="ID")
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.pass_obj
+def set_jurisdictions(config_path: Path, site_id: str, names: tuple[str, ...]) -> None:
+    """Say which jurisdictions a site is in; without a NAME in none. People may be let see all sites of one."""
+    with closing(Index.open(load_hub(config_path))) as index, index.write() as connection:
+        jurisdictions.set_of(connection, site_id, names)
+        note(connection, "site.set-jurisdictions", detail=f"{site_id}: {', '.join(sorted(set(names))) or 'none'}")
+    click.echo(f"{site_id} is in {', '.join(sorted(set(names))) or 'no jurisdiction'}", err=True)
+
+
 @site.command("list")
 @_as_json
 @click.pass_obj
@@ -91,9 +98,15 @@ def list_(config_path: Path, as_json: bool) -> None:
     """List the sites, and when each was last heard of."""
     with closing(Index.open(load_hub(config_path))) as index, index.read() as connection:
         found, told = sites.every(connection), health.every(connection)
+        carried = jurisdictions.of_sites(connection)
     if as_json:
         shown = ("id", "name", "created_at", "renewed_at", "revoked_at", "seen_at")
-        facts = [{key: getattr(one, key) for key in shown} | _health_facts(told.get(one.id)) for one in found]
+        facts = [
+            {key: getattr(one, key) for key in shown}
+            | {"jurisdictions": carried.get(one.id, [])}
+            | _health_facts(told.get(one.id))
+            for one in found
+        ]
         click.echo(msgspec.json.encode({"sites": facts}).decode())
     elif found:
         now = clock.now_ms()
@@ -128,20 +141,10 @@ def _needs(one: sites.Site, told: health.Told | None, now: int) -> str:
 def _hand_out(site_id: str, secret: str, secret_file: Path | None, *, as_json: bool) -> None:
     """Called inside the transaction: when the secret can't be handed out, it is not the site's."""
     if secret_file:
-        _write_secret(secret_file, secret)
+        write_secret(secret_file, secret)
         click.echo(f"The secret of {site_id} is in {secret_file}", err=True)
     elif as_json:
         click.echo(msgspec.json.encode({"site": site_id, "secret": secret}).decode())
     else:
         click.echo(secret)
         click.echo("It is shown only now; the hub keeps a hash of it. Put it into the unit's secret file.", err=True)
-
-
-def _write_secret(path: Path, secret: str) -> None:
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(secret + "\n")
-    except OSError as error:
-        hint = "Name a file that is not there yet, in a directory that you may write."
-        raise UsageError(f"{path} can't be written: {error.strerror}", hint=hint) from error

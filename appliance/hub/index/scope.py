@@ -12,7 +12,7 @@ from appliance.hub.index.tables import study_site
 
 @dataclass(frozen=True)
 class Scope:
-    """`sites`: those whose studies may be seen; None for all, which only the hub's own shell and its own work have."""
+    """`sites`: those whose studies may be seen; None for all: the hub's shell, its own work, who was granted all."""
 
     sites: frozenset[str] | None
 

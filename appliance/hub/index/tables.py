@@ -51,6 +51,14 @@ site = Table(
     Column("seen_at", BigInteger),
 )
 
+# Names that stand for several sites: a district, an authority.
+site_jurisdiction = Table(
+    "site_jurisdiction",
+    metadata,
+    Column("site_id", String(32), ForeignKey("site.id"), primary_key=True),
+    Column("jurisdiction", String(32), primary_key=True),
+)
+
 # One row for each parcel of a site, from its first byte to its verdict.
 parcel = Table(
     "parcel",

@@ -28,6 +28,7 @@ from appliance.hub.index.parcels import Opening
 from appliance.hub.index.tables import metadata, study_site
 from appliance.hub.index.tables import parcel as parcel_table
 from appliance.hub.index.uptime import Moment
+from appliance.hub.people import tables as people_tables
 from appliance.hub.store import key_of
 from appliance.model.identity import InstanceIdentity
 from appliance.model.receipt import Refusal, Verdict
@@ -102,6 +103,7 @@ def file(index: Index, parcel: parcels.Parcel, *items: Archived, now: int = 9_00
 
 def test_the_migrations_make_exactly_the_tables_that_the_code_knows(index: Index):
     with index.read() as connection:
+        assert people_tables.metadata is metadata
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == []
         config = Config()
