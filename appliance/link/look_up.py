@@ -36,7 +36,7 @@ def look_up(
             if not device or device == tunnel:
                 problem = f"name server {server} can't be reached outside of the tunnel"
                 continue
-            return _ask(name, server, versions, device, mark)
+            return _ask(name, server, versions, device, mark, tunnel)
         except OSError:
             problem = f"name server {server} does not answer"
         except LookUpError as error:
@@ -46,10 +46,15 @@ def look_up(
     raise LookUpError(problem)
 
 
-def _ask(name: str, server: str, versions: Sequence[int], device: str, mark: int) -> list[str]:
+def _ask(name: str, server: str, versions: Sequence[int], device: str, mark: int, tunnel: str) -> list[str]:
+    """The addresses of the first version that a way outside of the tunnel leads to. Those of a version to which none
+    leads are better than nothing: the way may be there when they are used.
+    """
     found: list[str] = []
     for version in versions:
-        found = names.ask(name, server, version, device=device, mark=mark, seconds=_SECONDS)
-        if found:
-            break
+        addresses = names.ask(name, server, version, device=device, mark=mark, seconds=_SECONDS)
+        reached = [address for address in addresses if commands.device_to(address, mark) not in {"", tunnel}]
+        if reached:
+            return reached
+        found = found or addresses
     return found

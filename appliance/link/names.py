@@ -102,7 +102,8 @@ def in_hosts(text: str, name: str) -> list[str]:
     """The addresses of `name` in the text of a hosts file, in its order."""
     lines = [line.partition("#")[0].split() for line in text.splitlines()]
     wanted = name.lower().rstrip(".")
-    return [line[0] for line in lines if line and is_address(line[0]) and wanted in map(str.lower, line[1:])]
+    named = [line[0] for line in lines if line and is_address(line[0]) and wanted in map(str.lower, line[1:])]
+    return [str(ip_address(address)) for address in named]
 
 
 def system_servers(etc: Path = Path("/etc"), behind: Path = _LOOPBACK_STUB) -> list[str]:

@@ -1,6 +1,6 @@
 """A name server of one name, to run in a namespace: `python tiny_dns.py ADDRESS FILE LOG`.
 
-FILE holds the address to answer with, read at each query; when it is empty there is no such name, and when it is
+FILE holds the addresses to answer with, read at each query; when it is empty there is no such name, and when it is
 missing nobody answers. LOG gets a line for each query: the address that asked, and the name.
 """
 
@@ -11,14 +11,18 @@ import sys
 from pathlib import Path
 
 
-def answer(query: bytes, address: str) -> bytes:
-    """A record for A questions; "no such name" when there is no address; nothing for other kinds."""
+def answer(query: bytes, addresses: str) -> bytes:
+    """Records for A and AAAA questions; "no such name" when there is no address; nothing for other kinds."""
     end = query.index(b"\0", 12) + 5
-    wants_a = query[end - 4 : end - 2] == b"\x00\x01"
-    count, code = (1, 0) if address and wants_a else (0, 0 if address else 3)
-    head = query[:2] + bytes([0x81, 0x80 | code]) + b"\0\x01" + bytes([0, count]) + b"\0\0\0\0"
-    record = b"\xc0\x0c\0\x01\0\x01\0\0\0\x3c\0\x04" + socket.inet_aton(address) if count else b""
-    return head + query[12:end] + record
+    kind = query[end - 4 : end - 2]
+    family = {b"\0\x01": socket.AF_INET, b"\0\x1c": socket.AF_INET6}.get(kind)
+    mine = [a for a in addresses.split() if family is (socket.AF_INET6 if ":" in a else socket.AF_INET)]
+    head = query[:2] + bytes([0x81, 0x80 | (0 if addresses else 3)]) + b"\0\x01" + bytes([0, len(mine)]) + b"\0\0\0\0"
+    records = b""
+    for address in mine if family else ():
+        data = socket.inet_pton(family, address)
+        records += b"\xc0\x0c" + kind + b"\0\x01\0\0\0\x3c\0" + bytes([len(data)]) + data
+    return head + query[12:end] + records
 
 
 def name_in(query: bytes) -> str:

@@ -24,6 +24,13 @@ def test_an_answer_is_read() -> None:
     assert addresses_in(answer(ASKED, ""), ASKED) == []
 
 
+def test_an_answer_of_ipv6_is_read() -> None:
+    asked = question("hub.example.org", 28, 0x1234)
+    both = "203.0.113.5 2001:db8::5 2001:db8:0:0::6"
+    assert addresses_in(answer(asked, both), asked) == ["2001:db8::5", "2001:db8::6"]
+    assert addresses_in(answer(ASKED, both), ASKED) == ["203.0.113.5"]
+
+
 def test_an_answer_by_another_name_is_read_too() -> None:
     """CNAME: the resolver gives the chain, and the address at its end."""
     chain = b"\xc0\x0c\0\x05\0\x01\0\0\0\x3c\0\x06\x03two\xc0\x10"
@@ -81,6 +88,7 @@ def test_files_of_the_machine_are_read() -> None:
     hosts = "127.0.0.1 localhost\n203.0.113.5\thub HUB.example.org # the hub\nnonsense hub.example.org\n"
     assert in_hosts(hosts, "hub.example.org") == ["203.0.113.5"]
     assert in_hosts(hosts, "other") == []
+    assert in_hosts("2001:DB8:0:0::5 hub\n", "hub") == ["2001:db8::5"], "as the tunnel will call it"
 
 
 def test_for_a_name_server_on_loopback_those_behind_it_are_asked(tmp_path: Path) -> None:
