@@ -18,7 +18,6 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -30,10 +29,9 @@ from appliance.compress.faults import (
     PackingFailedError,
     PoolClosedError,
     UnreadableSourceError,
-    is_gone,
 )
 from appliance.compress.pool import WorkerPool
-from appliance.compress.values import PackedParcel, ParcelContext, Source
+from appliance.compress.values import PackedParcel, ParcelContext
 from appliance.config import UnitConfig
 from appliance.errors import ApplianceError, DiskFullError, SpoolError, UnreadableFileError
 from appliance.logs import get_logger
@@ -41,6 +39,7 @@ from appliance.model.priority import Priority
 from appliance.model.states import InstanceEvent, ParcelEvent, ParcelState
 from appliance.named_sql import NamedSql
 from appliance.store_forward import wishes
+from appliance.store_forward.batch import Batch, is_plain, size_of, source_of
 from appliance.store_forward.batches import Line, Waiting, lingers, may_pack
 from appliance.store_forward.database import open_database, transaction
 from appliance.store_forward.full_disk import WAITING, Wait, insist
@@ -61,18 +60,6 @@ _RAW_ENOUGH: Final = 4  # times a parcel's size that unpacked bytes are surely e
 _HEADER_MAX: Final = 1 << 20
 _LOCK: Final = "compress.lock"
 _log = get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """What one worker is given: rows of one study, and where the parcel goes."""
-
-    study_id: int
-    context: ParcelContext
-    rows: tuple[sqlite3.Row, ...]
-    sources: tuple[Source, ...]
-    dictionary: bytes | None
-    out: Path
 
 
 class Packing:
@@ -201,7 +188,7 @@ class Packing:
         return [row for row in rows if self._kind(row) == self._kind(rows[0])]
 
     def _kind(self, row: sqlite3.Row) -> tuple[bool, bool]:
-        return _is_plain(row), row["id"] in self._resting.all
+        return is_plain(row), row["id"] in self._resting.all
 
     def _lingers(self, study: sqlite3.Row, rows: Sequence[sqlite3.Row], line: Line) -> bool:
         header = self._db.execute(_SQL["latest_header"], {"series_id": rows[0]["series_id"]}).fetchone()
@@ -238,7 +225,7 @@ class Packing:
                 priority=Priority(study["priority"]),
             ),
             rows=tuple(rows),
-            sources=tuple(_source(self._spool, row, sizes[row["id"]], keep_header=row["id"] in keep) for row in rows),
+            sources=tuple(source_of(self._spool, row, sizes[row["id"]], keep_header=row["id"] in keep) for row in rows),
             dictionary=self._dictionary(rows[0]["series_id"]),
             out=self._parcels / f"{secrets.token_hex(16)}.parcel",
         )
@@ -248,7 +235,7 @@ class Packing:
         found: dict[int, int] = {}
         for row in rows:
             try:
-                found[row["id"]] = _size(self._spool / row["file"])
+                found[row["id"]] = size_of(self._spool / row["file"])
             except OSError as error:
                 self._rest(row, error)
                 if self._resting.too_many:
@@ -259,7 +246,7 @@ class Packing:
         """The first instance of each series that has no dictionary yet."""
         first: dict[int, int] = {}
         for row in rows:
-            if not _is_plain(row):
+            if not is_plain(row):
                 first.setdefault(row["series_id"], row["id"])
         return {
             instance
@@ -338,7 +325,7 @@ class Packing:
     def _blame(self, row: sqlite3.Row, error: PackingFailedError) -> None:
         """Once: it goes plain. Again: a person must help."""
         _log.warning("packing_failed", instance=row["id"], reason=error.reason, attempt=row["pack_failures"] + 1)
-        if _is_plain(row):
+        if is_plain(row):
             self._quarantine(row, error)
             return
         with transaction(self._db):
@@ -366,42 +353,6 @@ class Packing:
     def pause(self) -> None:
         """Packs nothing for some seconds: what could not be written is packed again then."""
         self._pause_until = time.monotonic() + _DISK_PAUSE_SECONDS
-
-
-def _is_plain(row: sqlite3.Row) -> bool:
-    """Whether it failed before, so that no codec may touch it."""
-    return bool(row["pack_failures"] > 0)
-
-
-def _source(spool: Path, row: sqlite3.Row, size: int, *, keep_header: bool) -> Source:
-    """`size`: bytes of its file."""
-    return Source(
-        path=spool / row["file"],
-        data_offset=max(0, size - row["bytes"]),  # a Part 10 file ends with its data set
-        bytes=row["bytes"],
-        digest=row["digest"],
-        transfer_syntax_uid=row["transfer_syntax_uid"],
-        sop_class_uid=row["sop_class_uid"],
-        sop_instance_uid=row["sop_instance_uid"],
-        received_at=row["received_at"],
-        calling_ae=row["calling_ae"],
-        plain=_is_plain(row),
-        keep_header=keep_header,
-    )
-
-
-def _size(path: Path) -> int:
-    """Bytes of a received file; 0 when it is lost, which its packing then finds. Raises OSError for what may pass."""
-    try:
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
-        if not is_gone(error):
-            raise
-        return 0
-    try:
-        return os.fstat(file).st_size
-    finally:
-        os.close(file)
 
 
 @contextlib.contextmanager
