@@ -25,6 +25,7 @@ from appliance.hub.guard import Guard, listening_socket
 from appliance.hub.index import parcels
 from appliance.hub.index.database import Index, make_data_directory
 from appliance.hub.parts import PARTS, Parts
+from appliance.hub.people.web import divided, install
 from appliance.hub.store import DirectoryStore, sync_directory
 from appliance.logs import configure, get_logger
 from appliance.systemd import notify
@@ -71,8 +72,9 @@ async def _beat(hub: Hub) -> None:
 
 def make_app(parts: Parts) -> web.Application:
     """The HTTP face of a hub."""
-    app = web.Application(middlewares=[answer_errors, require_site])
+    app = web.Application(middlewares=[answer_errors, divided(require_site)])
     app[PARTS] = parts
+    install(app, parts)
     app.add_routes([*uploads.routes(), *answers.routes(), *notices.routes(), *health.routes()])
     return app
 

@@ -1,4 +1,4 @@
-"""The page's strings as they stand in the code and templates."""
+"""The strings of the pages, of the unit's and of the hub's, as they stand in the code and templates."""
 
 from __future__ import annotations
 
@@ -9,18 +9,21 @@ from babel.messages.catalog import Catalog
 from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po, write_po
 
-WEBUI = Path(__file__).resolve().parent.parent.parent / "appliance" / "webui"
+CHECKOUT = Path(__file__).resolve().parent.parent.parent
+WEBUI = CHECKOUT / "appliance" / "webui"
+PEOPLE = CHECKOUT / "appliance" / "hub" / "people"
 TRANSLATIONS = WEBUI / "translations"
 _METHODS = [("**.py", "python"), ("**.html", "jinja2")]
 _KEYWORDS = {"_": None, "_l": None, "_n": (1, 2), "gettext": None, "ngettext": (1, 2)}
 
 
-def extract() -> Catalog:
-    """Every string that the page may show, with the files it stands in."""
+def extract(room: Path = WEBUI) -> Catalog:
+    """Every string that the pages of a room may show, with the files it stands in."""
     catalogue = Catalog(project="appliance", charset="utf-8")
-    found = extract_from_dir(WEBUI, _METHODS, keywords=_KEYWORDS, strip_comment_tags=True)
+    found = extract_from_dir(room, _METHODS, keywords=_KEYWORDS, strip_comment_tags=True)
     for file, _line, message, comments, context in sorted(found, key=lambda entry: (entry[0], entry[1])):
-        catalogue.add(message, locations=[(f"appliance/webui/{file}", 0)], auto_comments=comments, context=context)
+        place = f"{room.relative_to(CHECKOUT)}/{file}"
+        catalogue.add(message, locations=[(place, 0)], auto_comments=comments, context=context)
     return catalogue
 
 
@@ -29,11 +32,11 @@ def read(path: Path) -> Catalog:
     return read_po(io.BytesIO(path.read_bytes()), locale=None if path.suffix == ".pot" else path.stem)
 
 
-def update() -> None:
+def update(room: Path = WEBUI) -> None:
     """Writes `messages.pot` anew and merges what is new into every `.po`; translations stay."""
-    template = extract()
-    _write(TRANSLATIONS / "messages.pot", template)
-    for path in sorted(TRANSLATIONS.glob("*.po")):
+    template, translations = extract(room), TRANSLATIONS if room == WEBUI else room / "translations"
+    _write(translations / "messages.pot", template)
+    for path in sorted(translations.glob("*.po")):
         catalogue = read(path)
         catalogue.update(template, no_fuzzy_matching=True, update_creation_date=False)
         catalogue.obsolete.clear()
