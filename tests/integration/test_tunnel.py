@@ -42,14 +42,16 @@ def test_it_comes_up_by_its_name_and_is_found_again_when_the_hub_moved(rig: Rig)
         assert up.public_key == rig.public("site")
         assert up.problem is Problem.NONE
         assert rig.site.run("wg", "show", rig.interface, "allowed-ips").split()[1:] == ["10.99.0.1/32"]
-        rig.net.ip("route", "add", "blackhole", "10.91.9.2/32")
+        rig.cut_old_place()
         rig.await_state("stale")
         rig.say_address("10.91.9.3")
+        wait_for(lambda: rig.events().count(("set-endpoint", "done")) == 2, "it was found at its new place")
+        rig.leave_old_place()
         assert rig.await_state("up").endpoint == f"10.91.9.3:{PORT}"
     steps = [event for event in rig.events() if event[0] != "state"]
     assert steps[:2] == [("look-up", "done"), ("set-endpoint", "done")]
-    moved = steps.index(("look-up", "done"), 2)
-    assert steps[moved + 1] == ("set-endpoint", "done")
+    moved = steps.index(("set-endpoint", "done"), 2)
+    assert steps[moved - 1] == ("look-up", "done")
     assert {name for _, name in rig.asked()} == {NAME}
 
 

@@ -129,6 +129,19 @@ class Rig:
         lines = self._dns[1].read_text().splitlines() if self._dns[1].exists() else []
         return [line.split() for line in lines]
 
+    def cut_old_place(self) -> None:
+        """Nothing gets to the hub's first address any more, nor from it."""
+        self.net.ip("route", "add", "blackhole", "10.91.9.2/32")
+        self.net.ip("rule", "add", "from", "10.91.9.2", "blackhole")
+
+    def leave_old_place(self) -> None:
+        """The hub has its second address alone.
+
+        With both, newer releases of wireguard-go answer from the first, whichever was called, and the site follows.
+        """
+        self.hub.run("tee", "/proc/sys/net/ipv4/conf/out/promote_secondaries", given="1")
+        self.hub.ip("address", "delete", "10.91.9.2/24", "dev", "out")
+
     def cut(self, name: str) -> None:
         """Beyond the modem nothing gets through any more; the cable at the site looks as before."""
         rules = f"""table ip cut_{name} {{
