@@ -159,7 +159,7 @@ def test_after_an_outage_a_body_goes_on_before_tcp_would_try_again(unit: Sending
     unit.uplink["stall_seconds"] = 60.0
     line.shape(512)
     with unit.forward():
-        unit.await_true(lambda: carried(line, 0, time.monotonic()) > 60_000, "it goes")
+        unit.await_true(lambda: carried(line, 0, time.monotonic()) > 200_000, "half of it has gone")
         with line.cut():
             cut_until = time.monotonic() + 12.0  # TCP by itself tries again after about 11 s, and then after 22 s
             unit.await_true(lambda: time.monotonic() > cut_until, "twelve seconds")
@@ -169,4 +169,4 @@ def test_after_an_outage_a_body_goes_on_before_tcp_would_try_again(unit: Sending
     again = line.seen(b"PATCH " + upload, back)
     assert again is not None, "it waited for the kernel, which goes on in the old request"
     row = unit.rows("SELECT sent_bytes, bytes FROM parcel WHERE id = ?", parcel)[0]
-    assert row["sent_bytes"] - row["bytes"] <= 64_000, "a cut cost no more than what was under way"
+    assert row["sent_bytes"] - row["bytes"] < 150_000, "it went on where it was: what had gone did not go twice"
