@@ -180,10 +180,14 @@ def main(options: argparse.Namespace) -> None:
     samples.radiograph(directory / "samples")
     slow = [name for name in names if name != FAST]
     with ThreadPoolExecutor(options.lines_at_once) as pool:
-        measured = dict(zip(slow, pool.map(lambda name: measure(name, options, directory), slow), strict=True))
+        runs = {name: pool.submit(measure, name, options, directory) for name in slow}
+    measured = {name: run.result() for name, run in runs.items() if run.exception() is None}
     if FAST in names:  # alone: it measures the processor
         measured[FAST] = measure(FAST, options, directory)
-    publish(report(measured), options)
+    if measured:
+        publish(report(measured), options)
+    for run in runs.values():
+        run.result()  # a line that could not be measured takes nothing from the others
 
 
 def _peers(written: str) -> list[str]:
