@@ -12,6 +12,7 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
@@ -292,6 +293,34 @@ class HubServer(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True)
     reserve_bytes: Annotated[int, Meta(ge=MIB, description="Bytes of disk kept free; below it uploads wait")] = GIB
 
 
+class Objects(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the archive's objects are: in the hub's data directory, or in a bucket of S3 storage."""
+
+    url: Annotated[
+        str,
+        Meta(
+            pattern=r"^(s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9][A-Za-z0-9._-]{0,99}){0,8}/?)?$",
+            description="s3://bucket/prefix; empty: the data directory",
+        ),
+    ] = ""
+    endpoint: Annotated[
+        str,
+        Meta(
+            pattern=r"^(https?://([A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]{1,5})?/?)?$",
+            description="URL of the S3 server; empty: that of AWS. http only to an address that is not public",
+        ),
+    ] = ""
+    region: Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,64}$", description="Region of the bucket")] = "us-east-1"
+    key_file: Annotated[str, Meta(description="File with two lines: access key ID, secret access key; mode 640")] = ""
+    ca_file: Annotated[
+        str,
+        Meta(description="PEM file of the authorities of its certificate; empty: the usual ones"),
+    ] = ""
+    renditions_bytes: Annotated[
+        int, Meta(ge=0, description="Bytes of what is kept in transfer syntaxes made for viewers and PACS, at most")
+    ] = 32 * GIB
+
+
 class HubLimits(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Ceilings for each site."""
 
@@ -364,6 +393,7 @@ class HubConfig(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """The whole file of a hub."""
 
     hub: HubServer = HubServer()
+    objects: Objects = Objects()
     pacs: Pacs = Pacs()
     staff: Staff = Staff()
     limits: HubLimits = HubLimits()
@@ -474,6 +504,19 @@ def _check_hub(config: HubConfig, path: Path) -> None:
             raise _wrong(path, ["pacs", "peers", str(number), "network"], str(error)) from error
     if config.pacs.tls_port and not (config.pacs.tls_certificate and config.pacs.tls_key):
         raise _wrong(path, ["pacs", "tls_port"], "a TLS listener needs tls_certificate and tls_key")
+    if config.objects.url and not config.objects.key_file:
+        raise _wrong(path, ["objects", "url"], "S3 storage needs objects.key_file")
+    if config.objects.endpoint.startswith("http://") and not _is_inside(config.objects.endpoint):
+        raise _wrong(path, ["objects", "endpoint"], "http only to an address that is not public; elsewhere https")
+
+
+def _is_inside(url: str) -> bool:
+    """Whether it names a private or loopback address. A name proves nothing: who answers for it may change."""
+    try:
+        host = urlsplit(url).hostname or ""
+    except ValueError:  # brackets around what is no address
+        return False
+    return host == "localhost" or (is_address(host) and not ipaddress.ip_address(host).is_global)
 
 
 def _check_unit(config: UnitConfig, path: Path) -> None:

@@ -108,6 +108,24 @@ class ClockError(ApplianceError):
     hint = "Set it by hand: date --set 'YYYY-MM-DD hh:mm:ss', or timedatectl set-ntp true."
 
 
+class StoreError(ApplianceError):
+    """The hub's object store can't be reached now."""
+
+    id = "E208"
+    exit_code = 3
+    hint = "See that the server of `objects.url` runs and is reached from here; what waits for it goes on by itself."
+
+
+class StoreRefusedError(ApplianceError):
+    """The hub's object store does not do what it is asked."""
+
+    id = "E209"
+    exit_code = 3
+    hint = (
+        "Check `[objects]`: the bucket, the region, and whether the keys of `key_file` may read, write and list there."
+    )
+
+
 class DicomError(ApplianceError):
     """These bytes are not a DICOM data set that can be identified."""
 

@@ -13,7 +13,7 @@ from appliance.compress.pool import WorkerPool
 from appliance.compress.values import RestoredInstance
 from appliance.errors import DamagedFileError
 from appliance.hub.index.studies import StoredInstance
-from appliance.hub.store import Store
+from appliance.hub.objects.store import Store
 from appliance.part10.transfer_syntax import JPEG_2000_LOSSLESS
 
 _COPY: Final = 1 << 20

@@ -13,8 +13,8 @@ from appliance.hub.index import kept, unfilled
 from appliance.hub.index.attributes import Attributes, content_of, is_filed
 from appliance.hub.index.database import Index
 from appliance.hub.index.unfilled import Unfilled
+from appliance.hub.objects.store import Store
 from appliance.hub.parts import Parts
-from appliance.hub.store import Store
 from appliance.logs import get_logger
 from appliance.part10.attributes import Content, read_attributes
 from appliance.part10.meta import read_prefix

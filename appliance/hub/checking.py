@@ -14,9 +14,9 @@ from appliance.errors import ApplianceError, DiskFullError
 from appliance.hub.index import parcels
 from appliance.hub.index.parcels import Parcel
 from appliance.hub.ingest import ANY_LENGTH, Ingest
+from appliance.hub.objects.store import Store
 from appliance.hub.parts import Parts
 from appliance.hub.previewing import Previewing
-from appliance.hub.store import Store
 from appliance.hub.turns import Turns, Waiting
 from appliance.logs import get_logger
 from appliance.mistakes import where

@@ -24,9 +24,9 @@ from appliance.hub.courier_commands import courier
 from appliance.hub.early_commands import preview, wish
 from appliance.hub.index import expected, studies, wishes
 from appliance.hub.index.database import Index
+from appliance.hub.objects.opening import opened
 from appliance.hub.people.commands import user
 from appliance.hub.site_commands import site
-from appliance.hub.store import DirectoryStore
 from appliance.hub.words import study_lines, study_table, wish_lines
 
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object; docs/reference/cli.md.")
@@ -114,10 +114,11 @@ def export(config_path: Path, study_uid: str, directory: Path, how: str, as_json
         with index.write() as connection:
             note(connection, "export", study_id, f"{how}, {facts.instances} instances")
         with (
+            closing(opened(config)) as store,
             WorkerPool(config.compress) as pool,
             click.progressbar(length=facts.instances, label="Writing", file=sys.stderr) as bar,
         ):
-            retriever = Retriever(DirectoryStore(config.data), pool)
+            retriever = Retriever(store, pool)
             files = exporting.export_study(series, directory, exporting.As(how), retriever, bar.update)
     if as_json:
         _print_json({"study_instance_uid": facts.study_instance_uid, "form": how, "files": files})
@@ -135,8 +136,11 @@ def verify(ctx: click.Context, as_json: bool) -> None:
     with closing(Index.open(config)) as index:
         with index.read() as connection:
             count = studies.count_stored(connection)
-        with click.progressbar(length=count, label="Reading", file=sys.stderr) as bar:
-            found = verifying.verify_archive(index, DirectoryStore(config.data), bar.update)
+        with (
+            closing(opened(config)) as store,
+            click.progressbar(length=count, label="Reading", file=sys.stderr) as bar,
+        ):
+            found = verifying.verify_archive(index, store, bar.update)
     if as_json:
         _print_json(found)
     else:

@@ -28,13 +28,13 @@ from appliance.courier.listing import Contents, ListCover, StickFile
 from appliance.courier.seal import SEALED_MAX
 from appliance.courier.stick import LIST, RECEIPTS, Stick
 from appliance.errors import DatabaseError
+from appliance.hub.durable import free_bytes, sync_directory
 from appliance.hub.index import parcels, sites, uptime
 from appliance.hub.index.database import Index
 from appliance.hub.index.parcels import Opening
 from appliance.hub.index.sites import Site
 from appliance.hub.index.uptime import Moment
 from appliance.hub.intake import translated
-from appliance.hub.store import free_bytes, sync_directory
 from appliance.hub.verdict import verdict_of
 from appliance.model.priority import Priority
 from appliance.model.receipt import ParcelVerdict, Verdict

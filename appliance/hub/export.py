@@ -10,8 +10,8 @@ import msgspec
 
 from appliance.errors import UsageError
 from appliance.hub.archive import Retriever
+from appliance.hub.durable import sync_directory, sync_file
 from appliance.hub.index.studies import StoredInstance
-from appliance.hub.store import sync_directory, sync_file
 
 
 class As(StrEnum):

@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -19,18 +21,28 @@ from appliance.compress.patience import parcel_seconds
 from appliance.compress.pool import WorkerPool
 from appliance.compress.values import RestoredInstance, RestoredParcel
 from appliance.config import HubConfig
-from appliance.errors import DamagedFileError, DatabaseError, DicomError, DiskFullError, ParcelError
+from appliance.errors import (
+    DamagedFileError,
+    DatabaseError,
+    DicomError,
+    DiskFullError,
+    ParcelError,
+    StoreError,
+    StoreRefusedError,
+)
 from appliance.hub import refused
 from appliance.hub.archive import Archiver, Prepared
+from appliance.hub.durable import free_bytes
 from appliance.hub.index import instances, kept, parcels
 from appliance.hub.index.database import Index
 from appliance.hub.index.instances import Archived, Filing, Stored
 from appliance.hub.index.parcels import Parcel
-from appliance.hub.store import Store, free_bytes, key_of
+from appliance.hub.objects.keys import key_of
+from appliance.hub.objects.store import ObjectExistsError, Store
 from appliance.hub.uptime import Uptime
 from appliance.logs import get_logger
 from appliance.model.identity import InstanceIdentity
-from appliance.model.receipt import Refusal
+from appliance.model.receipt import Refusal, Verdict
 from appliance.part10.attributes import Content, read_attributes
 from appliance.part10.identity import read_identity
 
@@ -102,8 +114,9 @@ class Ingest:
         headers = _headers(parcel, restored, staging)
         archived = self._archive(parcel, restored, identities, headers, staging, until)
         unneeded = self._file(parcel, restored, archived, headers)
-        self._store.delete(unneeded)
         self._path(parcel).unlink(missing_ok=True)
+        with self._tidying(parcel):
+            self._store.delete(unneeded)
         log.info("parcel verified", parcel=parcel.id, site=parcel.site_id, count=len(archived), bytes=parcel.length)
 
     def _unpack(self, parcel: Parcel, staging: Path) -> RestoredParcel:
@@ -164,8 +177,22 @@ class Ingest:
                 if prepared.recipe and stored.recipe_key:
                     files.append((stored.recipe_key, prepared.recipe))
             archived.append(_archived(item, identity, stored))
-        self._store.put(files)
+        self._put(parcel, files)
         return archived
+
+    def _put(self, parcel: Parcel, files: list[tuple[str, Path]]) -> None:
+        """Raises ObjectExistsError, when a try before this one left other bytes under these keys: a codec that ran out
+        of time, or a newer one. No row refers to them while the parcel waits, so they are taken away for the next try.
+        """
+        try:
+            self._store.put(files)
+        except ObjectExistsError:
+            with self._index.read() as connection:
+                found = parcels.find(connection, parcel.site_id, parcel.name)
+            if found is None or found.verdict is not Verdict.CHECKING:
+                raise DatabaseError("A parcel was settled by somebody else") from None
+            self._store.discard(parcel.name)
+            raise
 
     def _file(
         self, parcel: Parcel, restored: RestoredParcel, archived: list[Archived], headers: list[_Header]
@@ -198,11 +225,20 @@ class Ingest:
         """Settles it, and keeps its bytes aside for a look (`refused` bounds how many and how long)."""
         with self._index.write() as connection:
             parcels.refuse(connection, parcel.id, why.refusal, why.reason, now_ms())
-        self._store.discard(parcel.name)  # what a try before this one may have left
+        with self._tidying(parcel):
+            self._store.discard(parcel.name)  # what a try before this one may have left
         path = self._path(parcel)
         if path.exists():
             refused.keep(path, self._data / "refused", self._uptime.milliseconds())
         log.warning("parcel refused", parcel=parcel.id, site=parcel.site_id, code=why.refusal, reason=why.reason)
+
+    @contextmanager
+    def _tidying(self, parcel: Parcel) -> Iterator[None]:
+        """The parcel is settled: a store that can't be reached now keeps some bytes that nothing refers to."""
+        try:
+            yield
+        except (StoreError, StoreRefusedError) as error:
+            log.error("objects that nothing needs stay", parcel=parcel.id, error_id=error.id, reason=error.message)
 
     def _path(self, parcel: Parcel) -> Path:
         return self._data / "uploads" / parcel.name

@@ -17,10 +17,10 @@ from typing import Final
 
 from appliance.errors import DiskFullError
 from appliance.hub.credentials import Credential, accepts
+from appliance.hub.durable import free_bytes, sync_directory
 from appliance.hub.index import parcels, sites
 from appliance.hub.index.database import Index
 from appliance.hub.index.parcels import Parcel
-from appliance.hub.store import free_bytes, sync_directory
 from appliance.hub.uptime import Uptime
 from appliance.logs import get_logger
 from appliance.upload import server as tus

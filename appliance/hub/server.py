@@ -15,18 +15,20 @@ from typing import Final
 from aiohttp import web
 
 from appliance.config import HubConfig
-from appliance.errors import ConfigError, DatabaseError, ListenError
+from appliance.errors import ConfigError, DatabaseError, ListenError, StoreError
 from appliance.hub import answers, backfill, health, notices, previewing, uploads
 from appliance.hub.access import answer_errors, require_site
 from appliance.hub.checking import Checking
 from appliance.hub.cleaning import Cleaning
 from appliance.hub.dicom.listener import PacsListener
+from appliance.hub.durable import sync_directory
 from appliance.hub.guard import Guard, listening_socket
 from appliance.hub.index import parcels
 from appliance.hub.index.database import Index, make_data_directory
+from appliance.hub.objects.opening import opened
+from appliance.hub.objects.store import Store
 from appliance.hub.parts import PARTS, Parts
 from appliance.hub.people.web import divided, install
-from appliance.hub.store import DirectoryStore, sync_directory
 from appliance.logs import configure, get_logger
 from appliance.systemd import notify
 
@@ -70,6 +72,14 @@ async def _beat(hub: Hub) -> None:
         await asyncio.sleep(_BEAT_SECONDS)
 
 
+async def _check(store: Store) -> None:
+    """A store that refuses ends the start; one that can't be reached now may be back before it is needed."""
+    try:
+        await asyncio.to_thread(store.check)
+    except StoreError as error:
+        log.error("the object store can't be reached", error_id=error.id, reason=error.message)
+
+
 def make_app(parts: Parts) -> web.Application:
     """The HTTP face of a hub."""
     app = web.Application(middlewares=[answer_errors, divided(require_site)])
@@ -104,7 +114,9 @@ class Hub:
         self._closing.callback(os.close, lock)
         self._parts = Parts(self.config, await asyncio.to_thread(Index.open, self.config))
         self._closing.callback(self._parts.close)
-        store = DirectoryStore(self.config.data)
+        store = opened(self.config)
+        self._closing.callback(store.close)
+        await _check(store)
         checking = Checking(self._parts, store)
         self._closing.callback(checking.close)
         drawing = checking.previewing()

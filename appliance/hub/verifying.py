@@ -11,7 +11,7 @@ from appliance.hub.archive import digest_of
 from appliance.hub.index import studies
 from appliance.hub.index.database import Index
 from appliance.hub.index.studies import StoredInstance
-from appliance.hub.store import Store
+from appliance.hub.objects.store import Store
 
 _BATCH = 500
 

@@ -14,7 +14,7 @@ from appliance.hub.backfill import fill
 from appliance.hub.index import attribute_tables as tables
 from appliance.hub.index.database import Index
 from appliance.hub.index.tables import study
-from appliance.hub.store import DirectoryStore
+from appliance.hub.objects.directory import DirectoryStore
 
 FILLED = (
     tables.instance_content,

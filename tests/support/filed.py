@@ -18,7 +18,7 @@ from appliance.hub.index.database import Index
 from appliance.hub.index.instances import Archived, Filing, Stored
 from appliance.hub.index.parcels import Opening
 from appliance.hub.index.uptime import Moment
-from appliance.hub.store import key_of
+from appliance.hub.objects.keys import key_of
 from appliance.part10.attributes import read_attributes
 from appliance.part10.identity import read_identity
 from appliance.part10.transfer_syntax import EXPLICIT_LITTLE

@@ -22,7 +22,7 @@ from support.tiny_instances import TinyInstance, make
 from appliance.compress.pool import WorkerPool
 from appliance.compress.values import ParcelContext, Source
 from appliance.config import Compress
-from appliance.hub.store import sync_directory
+from appliance.hub.durable import sync_directory
 from appliance.model.priority import Priority
 from appliance.part10.meta import FileMeta, encode_prefix
 from appliance.upload.headers import parcel_metadata

@@ -28,8 +28,8 @@ from appliance.hub.index.parcels import Opening
 from appliance.hub.index.tables import metadata, study_site
 from appliance.hub.index.tables import parcel as parcel_table
 from appliance.hub.index.uptime import Moment
+from appliance.hub.objects.keys import key_of
 from appliance.hub.people import tables as people_tables
-from appliance.hub.store import key_of
 from appliance.model.identity import InstanceIdentity
 from appliance.model.receipt import Refusal, Verdict
 
