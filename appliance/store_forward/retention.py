@@ -27,6 +27,7 @@ from appliance.store_forward.spool import sync_directory
 _SQL: Final = NamedSql("appliance.store_forward.sql", "pack.sql")
 _STEP: Final = 64  # files in one transaction: others wait for it
 _TURN_SECONDS: Final = 1.0
+_AGAIN_SECONDS: Final = 30.0  # a disk that does not let go of a file does not do so a second later
 _HEADERS_SECONDS: Final = 3600.0
 _DAY_MS: Final = 86_400_000
 _log = get_logger()
@@ -57,6 +58,7 @@ class Retention:
             more = self.remove_instances(before) + self.remove_parcels(now)
         except OSError as error:
             more = 0
+            self._next = time.monotonic() + _AGAIN_SECONDS
             _log.error("not_removed", reason=error.strerror)
         if time.monotonic() >= self._next_headers:
             self.forget_dictionaries(before)

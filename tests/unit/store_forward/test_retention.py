@@ -156,3 +156,24 @@ def test_a_turn_removes_in_steps_until_nothing_is_left(unit: tuple[sqlite3.Conne
         keeper.turn()
     assert connection.execute("SELECT count(*) FROM instance WHERE state = 'removed'").fetchone()[0] == 150
     assert not list((data / "spool" / "00").iterdir())
+
+
+def test_what_can_not_be_removed_is_told_once_in_a_while_and_not_each_second(
+    unit: tuple[sqlite3.Connection, Retention, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    connection, keeper, data = unit
+    _, file = instance(connection, data, state="delivered", delivered_at=1, hub_held_at=1)
+    file.unlink()
+    file.mkdir()  # root, too, can't unlink it
+    clock = [100.0]
+    monkeypatch.setattr(retention.time, "monotonic", lambda: clock[0])
+    for _ in range(20):
+        keeper.turn()
+        clock[0] += 1.0
+    assert capsys.readouterr().out.count("not_removed") == 1
+    file.rmdir()
+    clock[0] += 30.0
+    keeper.turn()
+    assert connection.execute("SELECT count(*) FROM instance WHERE state = 'removed'").fetchone()[0] == 1
