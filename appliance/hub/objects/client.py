@@ -50,7 +50,11 @@ def _options(objects: Objects) -> Any:
         ignore_configured_endpoint_urls=True,
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
-        s3={"addressing_style": "path" if objects.endpoint else "auto", "payload_signing_enabled": True},
+        s3={
+            "addressing_style": "path" if objects.endpoint else "auto",
+            "payload_signing_enabled": True,
+            "us_east_1_regional_endpoint": "regional",
+        },
     )
 
 
