@@ -30,7 +30,7 @@ def rig(tmp_path: Path) -> Iterator[Rig]:
 
 
 def await_problem(rig: Rig, problem: Problem) -> TunnelFacts:
-    found: Any = wait_for(lambda: (facts := rig.facts()).problem is problem and facts, f"the problem is {problem}", 15)
+    found: Any = wait_for(lambda: (facts := rig.facts()).problem is problem and facts, f"the problem is {problem}", 60)
     assert isinstance(found, TunnelFacts)
     return found
 

@@ -28,7 +28,7 @@ def comes_from(rig: Rig) -> str:
 
 
 def await_uplink(rig: Rig, name: str) -> None:
-    wait_for(lambda: (f := rig.facts()).uplink == name and f.state == "up", f"the tunnel is up by {name}", 25)
+    wait_for(lambda: (f := rig.facts()).uplink == name and f.state == "up", f"the tunnel is up by {name}", 60)
 
 
 def test_a_transfer_goes_on_by_the_next_uplink_and_comes_back_to_the_better_one(rig: Rig) -> None:
@@ -67,7 +67,7 @@ def test_a_cable_that_is_pulled_out_is_left_at_once_and_a_dead_line_is_not_gone_
         assert helped == [("next-uplink", "done")], "nothing else was tried first, and no silence waited for"
         rig.cut(FIBRE)
         rig.net.ip("link", "set", f"n{FIBRE}", "up")
-        wait_for(lambda: ("better-uplink", "failed") in rig.events(), "the better one was tried", 20)
+        wait_for(lambda: ("better-uplink", "failed") in rig.events(), "the better one was tried", 60)
         assert rig.facts().uplink == SIM
         assert rig.facts().state == "up", "to try it did not disturb the tunnel"
         assert comes_from(rig) == BY_SIM

@@ -273,7 +273,7 @@ class Rig:
         with contextlib.closing(open_database(self.data)) as connection:
             return [(row["step"], row["outcome"]) for row in reversed(read_events(connection, 1000))]
 
-    def await_state(self, state: str, seconds: float = 20.0) -> Any:
+    def await_state(self, state: str, seconds: float = 60.0) -> Any:
         return wait_for(lambda: (facts := self.facts()).state == state and facts, f"the tunnel is {state}", seconds)
 
 
