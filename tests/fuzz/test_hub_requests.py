@@ -10,6 +10,7 @@ import socket
 from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlencode
 
 import msgspec
 import pytest
@@ -21,6 +22,7 @@ from support.power_cut_hub import Parcel, Site, pack_parcels
 from support.processes import free_port, listens, wait_for, write_hub
 from support.safekeeping import hub_leftovers, hub_problems
 
+from appliance.hub.people.forms import FIELD, form_token
 from appliance.model.health import Health
 from appliance.model.notice import SeriesNotice, StudyNotice
 
@@ -63,12 +65,16 @@ class Hub:
         self.running: Running = launcher.start("hub", config)
         wait_for(lambda: listens(self.port), "the hub listens")
 
-    def say(self, stream: bytes) -> bytes:
-        """Sends bytes, closes its own half and returns what comes until the hub closes or says nothing for a second."""
+    def say(self, stream: bytes, *, hang_up: bool = True) -> bytes:
+        """Sends bytes, closes its own half and returns what comes until the hub closes or says nothing for a second.
+
+        Who hangs up hears no answer that takes the hub a moment.
+        """
         answer = b""
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 5) as peer:
             peer.sendall(stream)
-            peer.shutdown(socket.SHUT_WR)
+            if hang_up:
+                peer.shutdown(socket.SHUT_WR)
             peer.settimeout(1)
             while more := peer.recv(65536):
                 answer += more
@@ -151,6 +157,52 @@ def test_a_broken_request_disturbs_nobody(hub: Hub, rounds: int) -> None:
             assert hub.hello() == 200, f"after seed {seed}"
     assert hub.hello() == 200
     assert hub.resident() - memory < MEMORY_MAX
+    assert hub.log_problems() == []
+
+
+def _of_a_browser(draw: random.Random) -> bytes:
+    """A request of a person's browser or of a viewer, its form as the hub itself would have given it out."""
+    cookie = draw.choice(("abc", "abc", "é" * 9, ""))
+    fields = {
+        FIELD: form_token(cookie),
+        "name": draw.choice(("Mary", "<script>", "\x00", "x" * 300)),
+        "password": draw.choice(("green-lorry-42", "", "\ud800")),
+        "next": draw.choice(("/people/account", "//evil.example", "/[", "/\r\nSet-Cookie: a=b")),
+    }
+    body = urlencode(fields, errors="surrogatepass").encode()
+    path = draw.choice(("login", "login", "logout", "account", "account/password", "account/tokens/1/end", "whoami",
+                        "static/style.css", "static/..%2fpages.py", "language/fr?next=//evil.example"))  # fmt: skip
+    lines = [
+        draw.choice((b"POST",) * 5 + (b"GET",) * 4 + (b"DELETE",)) + f" /people/{path} HTTP/1.1".encode(),
+        b"Host: 127.0.0.1",
+        b"Connection: close",
+        b"Cookie: form=" + cookie.encode() + b"; staff=" + draw.choice((b"", b"abc", b'"\\"', b"\xff")),
+        b"Authorization: " + draw.choice((b"Bearer viewer_" + b"A" * 43, b"Basic eDp5", b"Bearer", b"\xff")),
+        b"X-Forwarded-For: " + draw.choice((b"1.2.3.4", b",,,", b"::1%lo", b"9" * 3000)),
+        b"Accept-Language: " + draw.choice((b"fr;q=0.9,en", b"fr;q=nan", b"fr;q=inf", b";;;", b"*")),
+        b"Content-Type: application/x-www-form-urlencoded",
+        draw.choice((f"Content-Length: {len(body)}".encode(),) * 4 + (b"Transfer-Encoding: chunked",)),
+    ]
+    return b"\r\n".join(lines) + b"\r\n\r\n" + body
+
+
+@pytest.mark.timeout(0)
+def test_a_broken_request_of_a_browser_opens_nothing_and_disturbs_nobody(hub: Hub, rounds: int) -> None:
+    heard = set()
+    for seed in range(rounds or 150):
+        draw = random.Random(seed)
+        request = _of_a_browser(draw)
+        answer = hub.say(request if draw.random() < 0.6 else mutate(request, draw), hang_up=False)
+        heard.add(answer[9:12])
+        head = answer.partition(b"\r\n\r\n")[0].lower()
+        assert not answer.startswith(b"HTTP/1.1 5"), f"seed {seed}: {answer[:300]!r}"
+        assert b"set-cookie: staff=abc" not in head, f"seed {seed}"
+        assert b"evil.example" not in head, f"seed {seed}: {head!r}"
+        assert b"<script" not in answer or answer.startswith(b"HTTP/1.0 400"), f"seed {seed}"
+        if seed % 25 == 0:
+            assert hub.hello() == 200, f"after seed {seed}"
+    assert heard >= {b"200", b"303", b"400", b"401", b"404", b"405"}  # it was listened to
+    assert hub.hello() == 200
     assert hub.log_problems() == []
 
 

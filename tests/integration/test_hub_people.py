@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import urllib.parse
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -61,6 +62,7 @@ def test_a_person_logs_in_sees_whose_studies_and_logs_out(index: Index, browse: 
     page = browser.ask(ACCOUNT).body.decode()
     assert "<h1>Mary</h1>" in page
     assert "look, pull, claim and route" in page
+    assert re.search(r"<dd>\s*A\s*</dd>", page)  # the name of site `a`
     assert browser.ask(WHOAMI).json == {"name": "Mary", "role": "staff", "sites": ["a"]}
     kept = browser.cookie("staff")
     assert browser.post("/people/logout", ACCOUNT).headers["location"] == LOGIN

@@ -9,7 +9,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from appliance.clock import now_ms
-from appliance.hub.index import trail
+from appliance.hub.index import sites, trail
 from appliance.hub.parts import PARTS, Parts
 from appliance.hub.people import passwords, scopes, sessions, tokens, visitors
 from appliance.hub.people.language import _l
@@ -39,6 +39,7 @@ class Account:
     """What the page shows of a person."""
 
     grant: Grant
+    sites: list[str]  # their names
     sessions: int
     tokens: list[Token]
 
@@ -105,7 +106,9 @@ def _look(parts: Parts, visitor: Visitor) -> Account:
         usable = [
             one for one in tokens.every(connection, visitor.person_id) if one.ended_at is None and one.expires_at > now
         ]
-        return Account(scopes.granted(connection, visitor.person_id), count, usable)
+        seen = visitor.scope.sites or frozenset()
+        names = [site.name for site in sites.every(connection) if site.id in seen]
+        return Account(scopes.granted(connection, visitor.person_id), names, count, usable)
 
 
 def _end_others(parts: Parts, visitor: Visitor) -> None:
