@@ -79,6 +79,9 @@ class Modality(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Meta(description="Quiet seconds after which a study counts as whole; unset: the general value"),
     ] = None
     priority: Annotated[PriorityWord, Meta(description="Priority its studies start with")] = "routine"
+    report_port: Annotated[
+        Port | None, Meta(description="Port on which it takes storage commitment reports; unset: the general value")
+    ] = None
 
     @property
     def networks(self) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
@@ -109,6 +112,20 @@ class Dicom(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Seconds, Meta(description="TLS handshake and association request must be done within this time")
     ] = 5.0
     max_object_bytes: Annotated[int, Meta(ge=MIB, description="Largest data set accepted, in bytes")] = 8 * GIB
+    commitment: Annotated[
+        str,
+        Meta(
+            pattern=r"^(box|hub)$",
+            description="When storage commitment is given: box, once durable on this unit; hub, once the hub has it",
+        ),
+    ] = "hub"
+    report_port: Annotated[
+        Port,
+        Meta(
+            description="Port of devices that take storage commitment reports, at the address they asked from; "
+            "0: none but on their own association"
+        ),
+    ] = 104
     modalities: Annotated[
         tuple[Modality, ...], Meta(description="Devices that may send; others are refused and shown on the page")
     ] = ()
@@ -612,7 +629,13 @@ ROWS: dict[str, tuple[tuple[str, type[_Section], dict[str, object]], ...]] = {
         (
             "modalities",
             Modality,
-            {"name": "CT room 1", "ae_title": "CT1", "network": "192.168.1.20", "settle_seconds": 120.0},
+            {
+                "name": "CT room 1",
+                "ae_title": "CT1",
+                "network": "192.168.1.20",
+                "settle_seconds": 120.0,
+                "report_port": 104,
+            },
         ),
     ),
     "pacs": (("peers", PacsPeer, {"name": "Reading room 1", "ae_title": "VIEWER1", "network": "10.1.0.20"}),),

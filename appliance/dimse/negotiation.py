@@ -13,6 +13,8 @@ from appliance.part10.identity import valid_uid
 from appliance.part10.transfer_syntax import DEFLATED, DEFLATED_LITTLE
 
 VERIFICATION: Final = "1.2.840.10008.1.1"
+STORAGE_COMMITMENT: Final = "1.2.840.10008.1.20.1"
+PERFORMED_STEP: Final = "1.2.840.10008.3.1.2.3.3"
 _ACCEPTED, _ABSTRACT_REFUSED, _TRANSFER_REFUSED = 0, 3, 4
 _JPIP_REFERENCED: Final = "1.2.840.10008.1.2.4.204"  # its pixels are behind a URL: the object alone is not the image
 
@@ -33,6 +35,8 @@ _NOT_OF_A_STUDY: Final = frozenset(
         "1.2.840.10008.5.1.4.45.1",
     }
 )
+
+_BESIDES: Final = frozenset({VERIFICATION, STORAGE_COMMITMENT, PERFORMED_STEP})
 
 TRANSFER_SYNTAXES: Final = frozenset(str(uid) for uid in AllTransferSyntaxes) - DEFLATED - {_JPIP_REFERENCED}
 
@@ -57,9 +61,12 @@ class Offer:
 
 
 def storage_offer(*, deflated: bool = False) -> Offer:
-    """Storage and verification; with `deflated`, Deflated Explicit VR Little Endian too."""
+    """What a modality needs: storage, its commitment, performed procedure steps, verification.
+
+    With `deflated`, Deflated Explicit VR Little Endian too.
+    """
     syntaxes = TRANSFER_SYNTAXES | {DEFLATED_LITTLE} if deflated else TRANSFER_SYNTAXES
-    return Offer(lambda uid: uid == VERIFICATION or is_storage(uid), syntaxes)
+    return Offer(lambda uid: uid in _BESIDES or is_storage(uid), syntaxes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,10 +92,13 @@ class Verification:
 
 
 def operation_for(services: Mapping[int, Service], context: Context, request: CommandSet) -> Operation:
-    """The operation that this request asks for; one that we do not do is answered 0x0211 (PS3.7 C.5)."""
-    if request.field & RESPONSE or request.field == Field.C_CANCEL:
-        return Ignored()
+    """The operation that this request asks for; one that we do not do is answered 0x0211 (PS3.7 C.5).
+
+    A response is for the service of its command field, with the bit `RESPONSE`: who asks something has one.
+    """
     service = services.get(request.field)
+    if service is None and (request.field & RESPONSE or request.field == Field.C_CANCEL):
+        return Ignored()
     if service is None:
         return Answered(request, Status.UNRECOGNIZED_OPERATION)
     return service.begin(context, request)

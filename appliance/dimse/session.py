@@ -5,12 +5,13 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from appliance.dimse.association import Aborted, Acceptor, DataReceived, MessageStarted, Released, Requested
-from appliance.dimse.command import Element, Field
+from appliance.dimse.command import CommandSet, Element, Field
 from appliance.dimse.negotiation import Offer
 from appliance.dimse.pdu import AssociateReject, AssociateRequest
 from appliance.dimse.policy import Caller, protocol_fault
@@ -48,6 +49,27 @@ class Association(Protocol):
         """The association is over, in whatever way."""
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A request of ours in an association that the peer opened (N-EVENT-REPORT, PS3.7 10.1.1)."""
+
+    context_id: int
+    command: CommandSet
+    data_set: bytes
+
+
+@runtime_checkable
+class Speaking(Association, Protocol):
+    """An association in which we may say something unasked, between two messages of the peer."""
+
+    @property
+    def quiet_seconds(self) -> float | None:
+        """Silence of the peer after which `speak` is to be called; None while there is nothing to say."""
+
+    def speak(self) -> Iterable[Said]:
+        """What is to be said now. Raises nothing: what can't be told here is told another way."""
+
+
 class Application(Protocol):
     """What stands behind a DICOM server."""
 
@@ -68,6 +90,7 @@ class Session:
         self._tls = tls
         self._acceptor = Acceptor(max_pdu_bytes=limits.max_pdu_bytes)
         self._association: Association | None = None
+        self._speaking: Speaking | None = None  # the same, when it may speak: asked once, not for each PDU
         self._operation: Operation | None = None
         self._answering: Cancellable | None = None  # its request is whole, and its responses are many
         self._context_id = 0
@@ -140,6 +163,8 @@ class Session:
         if self._stopping.is_set() and self._operation is None:
             self._acceptor.abort(source=0)
             return False
+        if self._speaking and self._operation is None:
+            first_byte = self._speak(transport, self._speaking, first_byte)
         kind, body = transport.read_pdu(length_max=length_max, first_byte_within=first_byte, whole_within=whole)
         for event in self._acceptor.receive(kind, body):
             match event:
@@ -155,6 +180,18 @@ class Session:
         if self._answering and not self._answer(transport, self._answering):
             return False
         return self._association is not None
+
+    def _speak(self, transport: Transport, speaking: Speaking, within: float) -> float:
+        """Says what there is to say until the peer says something. What is left of `within`, in seconds."""
+        until = time.monotonic() + within
+        while (left := until - time.monotonic()) > 0:
+            quiet = speaking.quiet_seconds
+            if quiet is None or transport.has_input(within=min(quiet, left)):
+                return left
+            for said in speaking.speak():
+                self._acceptor.send_message(said.context_id, said.command, said.data_set)
+                self._flush(transport)
+        return 0.0
 
     def _flush(self, transport: Transport) -> None:
         transport.send(self._acceptor.data_to_send(), within=self._limits.pdu_seconds)
@@ -173,6 +210,7 @@ class Session:
             self._acceptor.reject(answer)
             return
         self._association = answer
+        self._speaking = answer if isinstance(answer, Speaking) else None
         self._acceptor.accept(answer.offer)
 
     def _message(self, transport: Transport, event: MessageStarted) -> None:

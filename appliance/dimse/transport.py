@@ -57,13 +57,13 @@ class Transport:
         self._start += HEADER_SIZE + length
         return kind, body
 
-    def has_input(self) -> bool:
-        """Whether the peer said something, or left, that was not read yet."""
+    def has_input(self, *, within: float = 0.0) -> bool:
+        """Whether the peer said something, or left, that was not read yet; waits for it `within` seconds."""
         if self._start < self._end or (isinstance(self._sock, ssl.SSLSocket) and self._sock.pending()):
             return True
         poll = select.poll()
         poll.register(self._sock, select.POLLIN)
-        return bool(poll.poll(0))
+        return bool(poll.poll(within * 1000))
 
     def _have(self, count: int, deadline: float) -> None:
         """Reads until at least `count` bytes stand in the buffer."""

@@ -57,22 +57,24 @@ def read_attributes(
     return _Reader(wanted, last).read(stream, encoding, size, 0)
 
 
-def read_identifier(data: bytes, transfer_syntax_uid: str) -> dict[str, dict[str, Any]]:
+def read_identifier(data: bytes, transfer_syntax_uid: str, *, items_max: int = _ITEMS_MAX) -> dict[str, dict[str, Any]]:
     """Every attribute of a question's data set; one that is no text and no number has no value.
 
-    Raises DicomError where it can't be read to its end: half a question would be another question.
+    Raises DicomError where it can't be read to its end, or has more than `items_max` items in a sequence: half a
+    question would be another question.
     """
     encoding = encoding_of(transfer_syntax_uid)
     if encoding.deflated:
         raise DicomError("An identifier is not deflated here")
-    return _Reader(None, _LAST_TAG).read(io.BytesIO(data), encoding, len(data), 0)
+    return _Reader(None, _LAST_TAG, items_max).read(io.BytesIO(data), encoding, len(data), 0)
 
 
 class _Reader:
     """With `wanted` None nothing is left out, however long, and what can't be read raises DicomError."""
 
-    def __init__(self, wanted: Container[int] | None, last: int) -> None:
+    def __init__(self, wanted: Container[int] | None, last: int, items_max: int = _ITEMS_MAX) -> None:
         self._wanted, self._last, self._strict = wanted, last, wanted is None
+        self._items_max = items_max
         self._encodings = encodings_of(b"")
 
     def read(self, stream: BinaryIO, encoding: Encoding, size: int, depth: int) -> dict[str, dict[str, Any]]:
@@ -123,9 +125,12 @@ class _Reader:
 
     def _items(self, value: bytes, encoding: Encoding, depth: int) -> list[dict[str, Any]] | None:
         outer = self._encodings  # an item may name its own character set (PS3.3 C.12.1.1.2)
-        items = []
+        items = list[dict[str, Any]]()
         try:
             for item in _item_bytes(value, encoding) if depth < _DEEPEST else ():
+                if len(items) == self._items_max:
+                    self._complain(f"A sequence of more than {self._items_max} items")
+                    break
                 items.append(self.read(io.BytesIO(item), encoding, len(item), depth + 1))
                 self._encodings = outer
         except DicomError:
@@ -133,6 +138,10 @@ class _Reader:
                 raise
             return None
         return items
+
+    def _complain(self, what: str) -> None:
+        if self._strict:
+            raise DicomError(what)
 
 
 def _vr_of(element: Element) -> str:
@@ -153,29 +162,28 @@ def _encoding_inside(element: Element, encoding: Encoding) -> Encoding:
 
 
 def _item_bytes(value: bytes, encoding: Encoding) -> Iterator[bytes]:
-    """The data sets of a sequence's first items (PS3.5 7.5). Raises DicomError."""
+    """The data sets of a sequence's items (PS3.5 7.5). Raises DicomError."""
     head = struct.Struct(encoding.byte_order + "HHL")
-    at = 0
-    for _ in range(_ITEMS_MAX):
-        if at + 8 > len(value):
-            return
+    stream, at = io.BytesIO(value), 0
+    while at + 8 <= len(value):
         group, number, length = head.unpack_from(value, at)
         at += 8
         if group << 16 | number == _SEQUENCE_END:
             return
         if group << 16 | number != _ITEM:
             raise DicomError("A sequence holds something that is not an item")
-        end = at + length if length != UNDEFINED else at + _length_of_item(value[at:], encoding)
+        end = at + length if length != UNDEFINED else _end_of_item(stream, at, len(value), encoding)
         yield value[at:end]
         at = end
 
 
-def _length_of_item(rest: bytes, encoding: Encoding) -> int:
-    """Bytes of an item of undefined length, its delimiter counted."""
-    for element in walk(io.BytesIO(rest), encoding, len(rest), elements_max=_ELEMENTS_MAX):
+def _end_of_item(stream: BinaryIO, at: int, size: int, encoding: Encoding) -> int:
+    """Where an item of undefined length that begins at `at` ends, its delimiter counted."""
+    stream.seek(at)
+    for element in walk(stream, encoding, size - at, elements_max=_ELEMENTS_MAX):
         if element.tag == _ITEM_END:
-            return element.value_end
-    return len(rest)
+            return at + element.value_end
+    return size
 
 
 def _values(vr: str, value: bytes, encodings: list[str], byte_order: str) -> list[Any] | None:

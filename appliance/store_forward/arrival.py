@@ -14,6 +14,7 @@ from appliance.errors import DamagedFileError
 from appliance.model.identity import InstanceIdentity
 from appliance.model.states import InstanceEvent, InstanceState
 from appliance.named_sql import NamedSql
+from appliance.store_forward import mpps_book
 from appliance.store_forward.queue import move_instances, record_event
 from appliance.store_forward.spool import Sealed, Spool
 
@@ -58,6 +59,7 @@ class Register:
         self._studies: dict[str, tuple[int, str]] = {}  # UID → id, patient id
         self._series: dict[tuple[int, str], int] = {}
         self._touched: dict[int, int] = {}
+        self._came: dict[int, list[str]] = {}  # SOP Instance UIDs, by study
 
     def last_id(self) -> int:
         """The id of the newest instance; 0 when there is none."""
@@ -83,7 +85,10 @@ class Register:
         """Writes what is written once for many arrivals. Call it before the commit."""
         for study_id, at in self._touched.items():
             self._connection.execute(_SQL["touch_study"], {"id": study_id, "at": at})
+        for study_id, uids in self._came.items():
+            mpps_book.came(self._connection, study_id, uids, self._touched[study_id])
         self._touched.clear()
+        self._came.clear()
         if len(self._studies) > _REMEMBERED or len(self._series) > _REMEMBERED:
             self.forget()
 
@@ -92,6 +97,7 @@ class Register:
         self._studies.clear()
         self._series.clear()
         self._touched.clear()
+        self._came.clear()
 
     def _again(self, row: sqlite3.Row, file: str) -> Entry:
         """The same bytes came before. They heal a copy that is lost or damaged; else they are not needed."""
@@ -149,6 +155,7 @@ class Register:
             "conflict": int(conflict),
         }
         self._connection.execute(_SQL["add_instance"], values)
+        self._came.setdefault(study_id, []).append(arrival.identity.sop_instance_uid)
 
 
 def _values(arrival: Arrival) -> dict[str, Any]:

@@ -22,7 +22,10 @@ from appliance.dimse.session import Limits
 from appliance.dimse.tls import server_context
 from appliance.errors import ApplianceError, DatabaseError
 from appliance.logs import get_logger
-from appliance.store_forward import devices, recovery
+from appliance.model.commitment import Level
+from appliance.store_forward import commitment_book, devices, mpps_book, recovery
+from appliance.store_forward.commitment import Commitments
+from appliance.store_forward.commitment_reports import Reporter
 from appliance.store_forward.journal import Journal
 from appliance.store_forward.queue import beat
 from appliance.store_forward.spool import Spool
@@ -47,6 +50,8 @@ class Receiver:
         self.spool = Spool(config.data / "spool", reserve_bytes=config.storage.reserve_bytes)
         self.spool.prepare()
         self.journal = Journal(config.data, self.spool, self._tick)
+        self._commitments = Commitments(self.journal, Level(config.dicom.commitment))
+        self._reporter = Reporter(self._commitments, config.dicom.ae_title, self._report_port)
         try:
             self._server = self._listen()
         except ApplianceError:
@@ -89,6 +94,7 @@ class Receiver:
         self.journal.start()
         removed = self.journal.ask(lambda connection: recovery.remove_orphans(connection, self.spool))
         self._server.start()
+        self._reporter.start()
         self._check.start()
         _log.info("receiving", address=self._config.dicom.bind, port=self.port, count=removed)
 
@@ -96,6 +102,7 @@ class Receiver:
         """Finishes the instances in hand, or aborts them after a few seconds; writes what is still to be written."""
         self._stopping.set()
         self._server.stop()
+        self._reporter.stop()
         if self._check.is_alive():
             self._check.join()
         self.journal.stop()
@@ -120,7 +127,8 @@ class Receiver:
             return policy.CALLING_AE_NOT_RECOGNIZED
         if not policy.called_right(caller, dicom.ae_title, accept_any=dicom.accept_any_called_ae):
             return policy.CALLED_AE_NOT_RECOGNIZED
-        return Storing(sender, self._offer, self.spool, self.journal, size_max=dicom.max_object_bytes)
+        size_max = dicom.max_object_bytes
+        return Storing(sender, self._offer, self.spool, self.journal, self._commitments, size_max=size_max)
 
     def _sender(self, caller: Caller) -> Sender | None:
         modality = policy.modality_of(caller, self._config.dicom.modalities)
@@ -144,9 +152,19 @@ class Receiver:
 
     # What runs beside it.
 
+    def _report_port(self, calling_ae: str, address: str) -> int:
+        """Where a device takes storage commitment reports; 0: nowhere."""
+        dicom = self._config.dicom
+        modality = policy.modality_of(Caller(address, calling_ae, ""), dicom.modalities)
+        own = modality.report_port if modality else None
+        return dicom.report_port if own is None else own
+
     def _tick(self, connection: sqlite3.Connection) -> None:
+        now = now_ms()
         self._allowed_addresses = devices.allowed_addresses(connection)
-        beat(connection, "receive", now_ms(), f"{self._server.associations} associations")
+        commitment_book.forget(connection, now)
+        mpps_book.forget(connection, now)
+        beat(connection, "receive", now, f"{self._server.associations} associations")
 
     def _look_for_lost_files(self) -> None:
         try:

@@ -11,10 +11,11 @@ from typing import Final
 
 from appliance.clock import now_ms
 from appliance.dimse import command
-from appliance.dimse.command import CommandSet, Element, Field
+from appliance.dimse.command import RESPONSE, CommandSet, Element, Field
 from appliance.dimse.negotiation import Context, Offer
 from appliance.dimse.policy import Caller
 from appliance.dimse.service import Operation, Reply, Service, Verification
+from appliance.dimse.session import Said
 from appliance.dimse.status import Status
 from appliance.errors import ApplianceError, DicomError, MismatchError, SpoolError
 from appliance.logs import get_logger
@@ -24,7 +25,9 @@ from appliance.named_sql import NamedSql
 from appliance.part10.identity import valid_uid
 from appliance.part10.meta import FileMeta
 from appliance.store_forward.arrival import Arrival, Outcome, record_received
+from appliance.store_forward.commitment import Commitments, Committing
 from appliance.store_forward.journal import Journal
+from appliance.store_forward.mpps import Performing
 from appliance.store_forward.spool import Incoming, Spool
 
 _SQL: Final = NamedSql("appliance.store_forward.sql", "receive.sql")
@@ -42,11 +45,31 @@ class Sender:
 
 
 class Storing:
-    """One association that may store. It serves C-STORE and C-ECHO, and counts what came for the timeline."""
+    """One association that may store. It serves C-STORE and C-ECHO, and counts what came for the timeline.
 
-    def __init__(self, sender: Sender, offer: Offer, spool: Spool, journal: Journal, *, size_max: int) -> None:
+    Beside it, in rooms of their own: storage commitment, which may also say something unasked, and performed steps.
+    """
+
+    def __init__(
+        self,
+        sender: Sender,
+        offer: Offer,
+        spool: Spool,
+        journal: Journal,
+        commitments: Commitments,
+        *,
+        size_max: int,
+    ) -> None:
         self.offer = offer
-        self.services: Mapping[int, Service] = {Field.C_ECHO: Verification(), Field.C_STORE: self}
+        self._committing, performing = Committing(commitments, sender.caller), Performing(journal, sender.caller)
+        self.services: Mapping[int, Service] = {
+            Field.C_ECHO: Verification(),
+            Field.C_STORE: self,
+            Field.N_ACTION: self._committing,
+            Field.N_EVENT_REPORT | RESPONSE: self._committing,
+            Field.N_CREATE: performing,
+            Field.N_SET: performing,
+        }
         self._sender, self._spool, self._journal, self._size_max = sender, spool, journal, size_max
         self._counts = Counter[int]()
 
@@ -94,8 +117,18 @@ class Storing:
         }
         self._journal.note(lambda connection: connection.execute(_SQL["refused"], values))
 
+    @property
+    def quiet_seconds(self) -> float | None:
+        """Silence after which there may be something to say (dimse.session.Speaking)."""
+        return self._committing.quiet_seconds
+
+    def speak(self) -> Iterable[Said]:
+        """What storage commitment has to say."""
+        return self._committing.speak()
+
     def close(self) -> None:
         """One line for each study that got something."""
+        self._committing.close()
         if self._counts.total():
             self._journal.note(partial(_record, self._counts, now_ms()))
             _log.info(

@@ -26,6 +26,7 @@ from appliance.model.status import (
     line_up,
 )
 from appliance.named_sql import NamedSql
+from appliance.store_forward import mpps_book
 from appliance.store_forward.tunnel_rows import read_facts
 
 _SQL = NamedSql("appliance.store_forward.sql", "page.sql")
@@ -89,13 +90,17 @@ class Event(msgspec.Struct, frozen=True):
 
 
 class StudyPage(msgspec.Struct, frozen=True, kw_only=True):
-    """All that the page of one study shows. `events` are the latest, newest first."""
+    """All that the page of one study shows. `events` are the latest, newest first.
+
+    `named`: how many images came of those that the modality says it made, and how many these are; None: it says none.
+    """
 
     line: StudyLine
     series: list[sqlite3.Row]
     events: list[Event]
     quarantined: list[sqlite3.Row]
     conflicts: list[sqlite3.Row]
+    named: tuple[int, int] | None = None
 
 
 def list_studies(connection: sqlite3.Connection, wanted: Filter, now: int) -> tuple[list[StudyLine], bool]:
@@ -137,6 +142,7 @@ def find_study(connection: sqlite3.Connection, study_id: int, now: int) -> Study
         events=[Event(*row) for row in rows("events_of_study")],
         quarantined=rows("quarantined_of_study"),
         conflicts=rows("conflicts_of_study"),
+        named=mpps_book.named_of(connection, study_id),
     )
 
 

@@ -67,6 +67,15 @@ def _delivered_all(count: int, _detail: str) -> str:
     )
 
 
+def _performed(count: int, _detail: str) -> str:
+    return _n(
+        "The modality said that the study is complete: %(n)s image, and it is here.",
+        "The modality said that the study is complete: %(n)s images, and all are here.",
+        count,
+        n=number(count),
+    )
+
+
 def _quarantined(count: int, detail: str) -> str:
     kept = _n("%(n)s image is kept back.", "%(n)s images are kept back.", count, n=number(count))
     return f"{kept} {error_words(detail)[0]}"
@@ -126,6 +135,7 @@ EVENTS: Final[dict[str, Callable[[int, str], str]]] = {
     "packed_anew": _packed_anew,
     "delivered": _delivered,
     "delivered_all": _delivered_all,
+    "performed": _performed,
     "quarantined": _quarantined,
     "conflict": _conflict,
     "identity_conflict": _identity_conflict,

@@ -29,6 +29,8 @@ def test_every_storage_sop_class_is_taken(uid: str) -> None:
     "uid",
     [
         VERIFICATION,
+        "1.2.840.10008.1.20.1",  # storage commitment, push model
+        "1.2.840.10008.3.1.2.3.3",  # modality performed procedure step
         "1.2.840.10008.5.1.4.1.1.3",  # retired Ultrasound Multi-frame
         "1.2.840.10008.5.1.4.1.1.88.1",  # retired Text SR trial
         "1.2.840.113619.4.26",  # private (GE 3D model)
@@ -36,7 +38,7 @@ def test_every_storage_sop_class_is_taken(uid: str) -> None:
         "1.2.840.10008.5.1.4.1.1.999",  # of a later edition of the standard
     ],
 )
-def test_retired_private_and_unknown_classes_are_taken(uid: str) -> None:
+def test_what_a_modality_needs_and_retired_private_and_unknown_classes_are_taken(uid: str) -> None:
     assert result_of(uid, IMPLICIT) == (0, IMPLICIT)
 
 
@@ -44,7 +46,7 @@ def test_retired_private_and_unknown_classes_are_taken(uid: str) -> None:
     "uid",
     [str(c.abstract_syntax) for c in QueryRetrievePresentationContexts]
     + [
-        "1.2.840.10008.1.20.1",  # storage commitment is not storage
+        "1.2.840.10008.1.20.2",  # storage commitment, pull model
         "1.2.840.10008.1.3.10",  # a DICOMDIR
         sop_class.HangingProtocolStorage,  # type: ignore[attr-defined]
         EXPLICIT,
