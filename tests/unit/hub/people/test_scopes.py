@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from support.filed import file, header
 from support.staff import add_person
 
 from appliance.errors import NotFoundError, UsageError
@@ -11,6 +12,9 @@ from appliance.hub.index.database import Index
 from appliance.hub.index.scope import EVERYTHING, Scope
 from appliance.hub.people import scopes
 from appliance.hub.people.values import Grant
+from appliance.hub.query.asking import asked
+from appliance.hub.query.keys import Level
+from appliance.hub.query.search import total
 
 
 def scope_of(index: Index, person: int) -> Scope:
@@ -48,3 +52,13 @@ def test_a_jurisdiction_has_a_plain_name_and_a_site_that_there_is(index: Index) 
         with pytest.raises(NotFoundError):
             jurisdictions.set_of(connection, "nowhere", ["south"])
         assert jurisdictions.names(connection) == set()
+
+
+def test_a_question_of_a_person_finds_the_studies_that_the_person_sees(index: Index) -> None:
+    file(index, "a", header(1))
+    file(index, "b", header(2))
+    people = [add_person(index, "Mary"), add_person(index, "Jane", grant=Grant(everything=True)), 99]
+    everything = asked(Level.STUDY, {}).query
+    with index.read() as connection:
+        found = [total(connection, scopes.scope_of(connection, person), everything) for person in people]
+    assert found == [1, 2, 0]
