@@ -126,6 +126,14 @@ class StoreRefusedError(ApplianceError):
     )
 
 
+class RenditionError(ApplianceError):
+    """An instance can't be given in another transfer syntax."""
+
+    id = "E210"
+    exit_code = 4
+    hint = "Let the viewer or PACS accept the transfer syntax in which the instance came; it is given as stored then."
+
+
 class DicomError(ApplianceError):
     """These bytes are not a DICOM data set that can be identified."""
 

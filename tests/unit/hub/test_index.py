@@ -30,6 +30,7 @@ from appliance.hub.index.tables import parcel as parcel_table
 from appliance.hub.index.uptime import Moment
 from appliance.hub.objects.keys import key_of
 from appliance.hub.people import tables as people_tables
+from appliance.hub.renditions import tables as renditions_tables
 from appliance.model.identity import InstanceIdentity
 from appliance.model.receipt import Refusal, Verdict
 
@@ -104,6 +105,7 @@ def file(index: Index, parcel: parcels.Parcel, *items: Archived, now: int = 9_00
 def test_the_migrations_make_exactly_the_tables_that_the_code_knows(index: Index):
     with index.read() as connection:
         assert people_tables.metadata is metadata
+        assert renditions_tables.metadata is metadata
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == []
         config = Config()
