@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from pydicom import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
-from pynetdicom import AE, build_role
+from pynetdicom import AE, build_role, evt
 from pynetdicom.association import Association
 
 from appliance.errors import LinkError
@@ -43,15 +44,16 @@ def report_events(to: Destination, own_ae: str, sop_class: str, reports: Sequenc
 
     Raises LinkError when nobody answers, the association or our role in it is refused, or the connection breaks.
     """
-    association = _associate(to, own_ae, sop_class)
-    try:
-        for report in reports:
-            yield _report(association, to, report)
-    finally:
-        association.release() if association.is_established else association.abort()
+    with contextlib.ExitStack() as sockets:
+        association = _associate(to, own_ae, sop_class, sockets)
+        try:
+            for report in reports:
+                yield _report(association, to, report)
+        finally:
+            association.release() if association.is_established else association.abort()
 
 
-def _associate(to: Destination, own_ae: str, sop_class: str) -> Association:
+def _associate(to: Destination, own_ae: str, sop_class: str, sockets: contextlib.ExitStack) -> Association:
     ae = AE(own_ae)
     ae.add_requested_context(sop_class, [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
     ae.connection_timeout = _CONNECT_SECONDS
@@ -60,7 +62,9 @@ def _associate(to: Destination, own_ae: str, sop_class: str) -> Association:
         # pynetdicom only says that it failed, and leaves its socket open; the system says why.
         socket.create_connection((to.host, to.port), timeout=_CONNECT_SECONDS).close()
         role = build_role(sop_class, scu_role=False, scp_role=True)
-        association = ae.associate(to.host, to.port, ae_title=to.ae_title, ext_neg=[role])
+        # It forgets to close the socket of a peer that went first: `sockets` does, whatever happened.
+        opened: list[Any] = [(evt.EVT_CONN_OPEN, lambda event: sockets.callback(event.assoc.dul.socket.socket.close))]
+        association = ae.associate(to.host, to.port, ae_title=to.ae_title, ext_neg=[role], evt_handlers=opened)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
         raise LinkError(f"{to.host} port {to.port} can't be reached: {reason}", hint=_HINT) from error

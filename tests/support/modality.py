@@ -80,13 +80,15 @@ def associated(port: int, ears: Ears, *, calling: str = "TEST") -> Iterator[Asso
     ae = AE(calling)
     ae.add_requested_context(StorageCommitmentPushModel)
     ae.add_requested_context(ModalityPerformedProcedureStep)
-    handlers = ears.handlers(by_listener=False)
-    association = ae.associate("127.0.0.1", port, ae_title="APPLIANCE", evt_handlers=handlers)
-    assert association.is_established
-    try:
-        yield association
-    finally:
-        association.release() if association.is_established else association.abort()
+    with contextlib.ExitStack() as sockets:  # pynetdicom does not close that of a peer that went first
+        opened = (evt.EVT_CONN_OPEN, lambda event: sockets.callback(event.assoc.dul.socket.socket.close))
+        handlers = [*ears.handlers(by_listener=False), opened]
+        association = ae.associate("127.0.0.1", port, ae_title="APPLIANCE", evt_handlers=handlers)
+        assert association.is_established
+        try:
+            yield association
+        finally:
+            association.release() if association.is_established else association.abort()
 
 
 @contextlib.contextmanager

@@ -198,6 +198,24 @@ def test_an_identifier_is_read_whole_whatever_its_length() -> None:
         assert len(items_of(content, 0x00400275)) == 1
 
 
+@pytest.mark.parametrize("undefined", [False, True])
+@pytest.mark.parametrize("syntax", SYNTAXES)
+def test_a_sequence_is_read_up_to_its_ceiling_and_one_that_has_more_is_refused(syntax: str, undefined: bool) -> None:
+    asked, items = Dataset(), []
+    for number in range(300):
+        item = Dataset()
+        item.ReferencedSOPInstanceUID = f"1.2.{number}"
+        item.is_undefined_length_sequence_item = undefined
+        items.append(item)
+    asked.ReferencedSOPSequence = Sequence(items)
+    asked["ReferencedSOPSequence"].is_undefined_length = undefined
+    found = items_of(read_identifier(encoded(asked, syntax), syntax, items_max=300), 0x00081199)
+    assert [first_text(item, 0x00081155) for item in found] == [f"1.2.{number}" for number in range(300)]
+    with pytest.raises(DicomError):
+        read_identifier(encoded(asked, syntax), syntax, items_max=299)
+    assert len(items_of(read(encoded(asked, syntax), syntax), 0x00081199)) == 64  # of an object's header: the first
+
+
 def test_half_an_identifier_is_no_question() -> None:
     data = encoded(a_study())
     for end in range(1, len(data) - 1):
