@@ -54,7 +54,7 @@ def configure(process: str, *, level: int = logging.INFO) -> None:
         cache_logger_on_first_use=False,
     )
     # The libraries' own loggers print data sets and paths of peers; what matters of it our own lines say.
-    for name in ("pynetdicom", "pydicom", "aiohttp", "waitress", "werkzeug"):
+    for name in ("pynetdicom", "pydicom", "aiohttp", "waitress", "werkzeug", "botocore", "urllib3"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import socket
 import threading
 import tracemalloc
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from support.small_disk import SmallDisk
 
 import appliance.hub.objects.bucket as bucket_module
 from appliance.errors import DamagedFileError, StoreError, StoreRefusedError
+from appliance.hub.objects.bucket import Bucket
 from appliance.hub.objects.client import make_client
 from appliance.hub.objects.directory import DirectoryStore
 from appliance.hub.objects.keys import key_of
@@ -323,6 +325,55 @@ def test_a_bucket_that_is_not_there_is_refused_and_is_no_damage(moto: S3Server, 
     for use in (store.check, lambda: store.open(key_of(NAME, 0, "dcm"))):
         with pytest.raises(StoreRefusedError, match="NoSuchBucket"):
             use()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 300\r\n\r\n<?xml version='1.0'?><Initiate",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 21\r\n\r\n<html>Log in</html>\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n<<<&&&>>>",
+        b"SSH-2.0-OpenSSH_9.2\r\n",
+        b"",
+    ],
+)
+def test_half_an_answer_or_one_of_somebody_else_is_a_fault(tmp_path: Path, answer: bytes):
+    large = tmp_path / "large"
+    with large.open("wb") as file:
+        file.truncate(65 * MIB)
+    with answering(answer) as port:
+        server = S3Server("nobody", tmp_path, port)
+        bucket = Bucket(server.client(), BUCKET)
+        for use in (
+            lambda: bucket.create("large", large),
+            lambda: b"".join(bucket.read("large")),
+            lambda: bucket.window("large", 0, 9),
+        ):
+            with pytest.raises((StoreError, StoreRefusedError)):
+                use()
+
+
+@contextlib.contextmanager
+def answering(answer: bytes) -> Iterator[int]:
+    """A listener that reads the head of a request, says this, and closes. Gives its port."""
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                with connection, contextlib.suppress(OSError):
+                    connection.recv(65536)
+                    connection.sendall(answer)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
 
 
 @pytest.mark.needs_root

@@ -11,7 +11,7 @@ from typing import Any, Final
 from botocore.exceptions import ClientError
 
 from appliance.errors import DamagedFileError, StoreError
-from appliance.hub.objects.faults import FAULTS, code_of, fault_of, is_missing, is_taken, status_of, translated
+from appliance.hub.objects.faults import FAULTS, code_of, fault_of, field, is_missing, is_taken, status_of, translated
 from appliance.hub.objects.store import LOST, PIECE_BYTES, ObjectExistsError
 
 SINGLE_MAX: Final = 64 << 20  # bytes that go in one request; what is larger goes in parts
@@ -62,15 +62,15 @@ class Bucket:
     def _create_in_parts(self, name: str, file: Path, size: int) -> None:
         """Raises what botocore raises. What was begun and torn before, by a process that died, is taken away first."""
         self.abort(name)
-        upload = self._client.create_multipart_upload(Bucket=self._bucket, Key=name)["UploadId"]
+        upload = field(self._client.create_multipart_upload(Bucket=self._bucket, Key=name), "UploadId")
         about = {"Bucket": self._bucket, "Key": name, "UploadId": upload}
         try:
             parts: list[dict[str, Any]] = []
             with file.open("rb") as source:
                 while body := source.read(max(PART_BYTES, -(-size // _PARTS_MAX))):
                     number = len(parts) + 1
-                    etag = self._client.upload_part(**about, PartNumber=number, Body=body)["ETag"]
-                    parts.append({"PartNumber": number, "ETag": etag})
+                    answer = self._client.upload_part(**about, PartNumber=number, Body=body)
+                    parts.append({"PartNumber": number, "ETag": field(answer, "ETag")})
             self._client.complete_multipart_upload(**about, MultipartUpload={"Parts": parts}, IfNoneMatch="*")
         except BaseException:
             with suppress(*FAULTS):  # it costs room until the next try, no more
@@ -128,7 +128,7 @@ class Bucket:
         span_of = answer.get("ContentRange", "").rpartition("/")[2]
         if not span_of.isdigit():
             raise StoreError("The object store does not say what part of an object it gives")
-        return _Answer(answer["Body"], int(span_of), answer["ETag"])
+        return _Answer(answer["Body"], int(span_of), field(answer, "ETag"))
 
     def delete(self, name: str) -> None:
         """One that is not there is passed over."""

@@ -7,9 +7,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
 from appliance.errors import ApplianceError, DiskFullError, StoreError, StoreRefusedError
@@ -24,7 +25,8 @@ _NO_ROOM: Final = {
 _LATER: Final = {"ConditionalRequestConflict", "OperationAborted", "RequestTimeout", "SlowDown", "TooManyRequests"}
 _WORD: Final = re.compile(r"[A-Za-z0-9.]{1,64}", re.ASCII)
 _FULL: Final = "Give the bucket more room or raise its quota; what waits goes on by itself."
-FAULTS: Final = (ClientError, BotoCoreError, HTTPError)
+# A server that dies in the middle of an answer leaves half of it.
+FAULTS: Final = (ClientError, BotoCoreError, HTTPError, ResponseParserError)
 
 
 def code_of(error: ClientError) -> str:
@@ -58,6 +60,13 @@ def fault_of(error: Exception) -> ApplianceError:
     if code in _LATER or status == 429 or (status >= 500 and status != 501):
         return StoreError(f"The object store can't answer now ({code})")
     return StoreRefusedError(f"The object store refuses ({code})")
+
+
+def field(answer: dict[str, Any], name: str) -> Any:
+    """What every such answer has. Raises StoreError when this one does not: a proxy's page, or a torn one."""
+    if not answer.get(name):
+        raise StoreError(f"The object store's answer lacks {name}")
+    return answer[name]
 
 
 @contextmanager
