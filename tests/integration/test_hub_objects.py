@@ -347,6 +347,8 @@ def test_half_an_answer_or_one_of_somebody_else_is_a_fault(tmp_path: Path, answe
         bucket = Bucket(server.client(), BUCKET)
         for use in (
             lambda: bucket.create("large", large),
+            lambda: bucket.create("small", a_file(tmp_path)),
+            lambda: bucket.create_small("mark", b"mark"),
             lambda: b"".join(bucket.read("large")),
             lambda: bucket.window("large", 0, 9),
         ):

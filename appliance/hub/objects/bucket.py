@@ -43,7 +43,8 @@ class Bucket:
                 self._create_in_parts(name, file, size)
             else:
                 with file.open("rb") as body:
-                    self._client.put_object(Bucket=self._bucket, Key=name, Body=body, IfNoneMatch="*")
+                    answer = self._client.put_object(Bucket=self._bucket, Key=name, Body=body, IfNoneMatch="*")
+                field(answer, "ETag")  # a 200 alone may be that of a proxy
         except FAULTS as error:
             if not isinstance(error, ClientError) or not (is_taken(error) or code_of(error) == "NoSuchUpload"):
                 raise fault_of(error) from error
@@ -52,7 +53,7 @@ class Bucket:
     def create_small(self, name: str, content: bytes) -> bool:
         """False when an object is there already."""
         try:
-            self._client.put_object(Bucket=self._bucket, Key=name, Body=content, IfNoneMatch="*")
+            field(self._client.put_object(Bucket=self._bucket, Key=name, Body=content, IfNoneMatch="*"), "ETag")
         except FAULTS as error:
             if isinstance(error, ClientError) and is_taken(error):
                 return False
@@ -71,7 +72,9 @@ class Bucket:
                     number = len(parts) + 1
                     answer = self._client.upload_part(**about, PartNumber=number, Body=body)
                     parts.append({"PartNumber": number, "ETag": field(answer, "ETag")})
-            self._client.complete_multipart_upload(**about, MultipartUpload={"Parts": parts}, IfNoneMatch="*")
+            whole = {"MultipartUpload": {"Parts": parts}, "IfNoneMatch": "*"}
+            # Servers begin this answer before the work is done, so that a 200 without its end says nothing.
+            field(self._client.complete_multipart_upload(**about, **whole), "ETag")
         except BaseException:
             with suppress(*FAULTS):  # it costs room until the next try, no more
                 self._client.abort_multipart_upload(**about)
