@@ -1,8 +1,8 @@
 """Objects in a bucket of an S3 server.
 
-An object is durable when the server answered 200 and an ETag to all of it: a PUT, or the end of a multipart upload; what
-came before is no object to anybody. Every creation says `If-None-Match: *`, and a server that does not heed that is
-not used. The body is signed, so that the server takes no other bytes than were sent.
+An object is durable when the server answered 200 and an ETag to all of it: a PUT, or the end of a multipart upload.
+What came before is no object to anybody. Every creation says `If-None-Match: *`, and a server that does not heed that
+is not used. The body is signed, so that the server takes no other bytes than were sent.
 
 What can't be reached is tried again for some seconds, then said: who checks a parcel tries again for ever, and what it
 put is found when it does.
