@@ -66,6 +66,7 @@ def test_it_waits_says_so_once_and_goes_on(
         wait_for(lambda: log.count("the queue can't be written"), "it says that it waits")
         disk.make_room()
         unit.await_delivered()
+        wait_for(lambda: log.count("the queue can be written again"), "it says that it goes on")
     assert log.count("the queue can't be written") == 1
     assert log.count("the queue can be written again") == 1
     assert proxy.seen.sent_again == []
