@@ -134,8 +134,14 @@ def goals(profile: str, results: Sequence[Result]) -> list[Goal]:
         cpu, memory = ours.forward_cpu, ours.forward_bytes
         found.append(Goal("forward at 10 Mbit/s: 25 % of a core", f"{cpu:.1%}", cpu < 0.25))
         found.append(Goal("forward: 120 MB resident", f"{memory / 1e6:.0f} MB", memory < 120e6))
-    times = 2.0 if line.is_bad else 1.0
-    return found + [_faster(profile, ours, peer, times) for peer in peers]
+    return found + [_faster(profile, ours, peer, _times(profile, peer)) for peer in peers]
+
+
+def _times(profile: str, peer: Result) -> float:
+    """Twice as fast on a line with loss or cuts. Not where the files were packed beforehand: such a peer has the same
+    bytes to carry, and nobody is twice as fast as one that fills more than half of the line.
+    """
+    return 2.0 if PROFILES[profile].is_bad and not PEERS[peer.name].j2k else 1.0
 
 
 def _faster(profile: str, ours: Result, peer: Result, times: float) -> Goal:

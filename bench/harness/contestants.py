@@ -7,7 +7,7 @@ import shutil
 import sqlite3
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
@@ -285,10 +285,8 @@ class RsyncJ2k(Rsync):
     j2k = True
 
 
-class TuspyJ2k(Contestant):
+class Tuspy(Contestant):
     """tuspy, an upload for each file, to our hub as a plain tus server."""
-
-    j2k = True
 
     def set_up(self, stack: ExitStack) -> None:
         self._server = stack.enter_context(Hub(self.directory / "hub", self.hub))
@@ -302,16 +300,22 @@ class TuspyJ2k(Contestant):
         return {word for log in self.directory.glob("tuspy-*.log") for word in log.read_text("utf-8").split()}
 
 
-PEERS: Final[dict[str, Callable[[Tunnel, Path], Contestant]]] = {
+class TuspyJ2k(Tuspy):
+    j2k = True
+
+
+PEERS: Final[dict[str, type[Contestant]]] = {
     "storescu": Storescu,
     "storescu-j2k": StorescuJ2k,
     "orthanc-c-store": OrthancCStore,
     "orthanc-c-store-j2k": OrthancCStoreJ2k,
     "orthanc-stow": OrthancStow,
     "orthanc-stow-j2k": OrthancStowJ2k,
+    "curl-stow": CurlStow,
     "curl-stow-j2k": CurlStowJ2k,
     "rsync": Rsync,
     "rsync-j2k": RsyncJ2k,
+    "tuspy": Tuspy,
     "tuspy-j2k": TuspyJ2k,
 }
 
