@@ -57,11 +57,8 @@ def wish(hub: RunningHub, uid: str, kind: WishKind, series: str = "") -> None:
 
 def queue(unit: SendingUnit, study: int, number: int) -> int:
     """A parcel of the study is packed now, as the packing process does."""
-    parcel = unit.add_parcel(study, [noise(study, number, 20_000)])
-    with unit.database() as connection, transaction(connection):
-        found = connection.execute("SELECT study_id FROM parcel WHERE id = ?", (parcel,)).fetchone()
-        wishes.apply(connection, found["study_id"], now_ms())
-    return parcel
+    packed = unit.pack(study, [noise(study, number, 20_000)])
+    return unit.queue(packed, also=lambda connection, row: wishes.apply(connection, row, now_ms()))
 
 
 def test_the_hub_is_told_of_a_study_before_anything_of_it_is_packed(unit: SendingUnit, hub: RunningHub) -> None:

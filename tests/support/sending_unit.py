@@ -123,8 +123,10 @@ class SendingUnit:
             parcel = used.pack(sources, context, dictionary, path)
         return Packed(study, priority, list(instances), path, parcel)
 
-    def queue(self, packed: Packed) -> int:
-        """Puts a packed parcel into the queue, with its instances; returns its id."""
+    def queue(self, packed: Packed, also: Callable[[sqlite3.Connection, int], object] | None = None) -> int:
+        """Puts a packed parcel into the queue, with its instances; returns its id. `also`: what is done in the same
+        transaction, with the id of the study.
+        """
         with self.database() as connection, transaction(connection):
             study_id = self._study(connection, packed.study, packed.priority)
             ids = [self._instance(connection, study_id, i) for i in packed.instances]
@@ -139,6 +141,8 @@ class SendingUnit:
             )
             move_instances(connection, ids, InstanceEvent.PACK)
             connection.executemany("UPDATE instance SET parcel_id = ? WHERE id = ?", [(parcel, i) for i in ids])
+            if also is not None:
+                also(connection, study_id)
         return parcel
 
     def add_parcel(self, study: int, instances: Sequence[TinyInstance], **values: Any) -> int:
