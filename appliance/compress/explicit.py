@@ -11,10 +11,9 @@ import struct
 from collections.abc import Mapping
 from typing import Final
 
-from pydicom.datadict import dictionary_VR
-
 from appliance.errors import DicomError
 from appliance.part10.elements import UNDEFINED, Element, walk
+from appliance.part10.implied import item_at, vr_of
 from appliance.part10.transfer_syntax import Encoding
 
 _LONG_VRS: Final = frozenset("OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
@@ -32,22 +31,22 @@ def to_explicit(header: bytes, encoding: Encoding, replaced: Mapping[int, bytes]
     """
     if encoding.big or encoding.deflated:
         raise DicomError("Only little endian headers are rewritten")
-    return _rewritten(header, encoding, replaced, "SS" if signed else "US", 0)
+    return _rewritten(header, encoding, replaced, signed, 0)
 
 
-def _rewritten(data: bytes, encoding: Encoding, replaced: Mapping[int, bytes], small: str, depth: int) -> bytes:
+def _rewritten(data: bytes, encoding: Encoding, replaced: Mapping[int, bytes], signed: bool, depth: int) -> bytes:
     if depth > _DEEPEST:
         raise DicomError("Sequences are nested deeper than is rewritten")
     out = bytearray()
     for element in walk(io.BytesIO(data), encoding, len(data)):
         if element.tag & 0xFFFF == 0:
             continue
-        vr = element.vr or _vr(element.tag, small)
+        vr = element.vr or vr_of(element.tag, signed=signed)
         if element.tag in replaced:
             out += _element(element.tag, vr, replaced[element.tag])
         elif not encoding.explicit and vr == "SQ":
             items = data[element.value_offset : element.value_end]
-            out += _head(element.tag, "SQ", UNDEFINED) + _items(items, small, depth) + _SEQUENCE_END
+            out += _head(element.tag, "SQ", UNDEFINED) + _items(items, signed, depth) + _SEQUENCE_END
         elif not encoding.explicit and element.undefined:
             out += _head(element.tag, "UN", UNDEFINED) + data[element.value_offset : element.value_end]
         elif encoding.explicit:
@@ -57,43 +56,16 @@ def _rewritten(data: bytes, encoding: Encoding, replaced: Mapping[int, bytes], s
     return bytes(out)
 
 
-def _items(data: bytes, small: str, depth: int) -> bytes:
+def _items(data: bytes, signed: bool, depth: int) -> bytes:
     """The items of an implicit VR sequence, each rewritten."""
     out = bytearray()
     at = 0
     while at + 8 <= len(data) and data[at : at + 4] == _ITEM:
         (length,) = struct.unpack_from("<L", data, at + 4)
-        body, at = _item(data, at + 8, length)
+        body, at = item_at(data, at + 8, length, Encoding(explicit=False))
         out += _ITEM + struct.pack("<L", UNDEFINED)
-        out += _rewritten(body, Encoding(explicit=False), {}, small, depth + 1) + _ITEM_END
+        out += _rewritten(body, Encoding(explicit=False), {}, signed, depth + 1) + _ITEM_END
     return bytes(out)
-
-
-def _item(data: bytes, start: int, length: int) -> tuple[bytes, int]:
-    """An item's elements, and the offset after it."""
-    if length != UNDEFINED:
-        return data[start : start + length], start + length
-    stream = io.BytesIO(data)
-    stream.seek(start)
-    end = start
-    for element in walk(stream, Encoding(explicit=False), len(data) - start):
-        end = start + element.offset
-        if element.tag == 0xFFFEE00D:
-            return data[start:end], end + 8
-    raise DicomError("An item does not end")
-
-
-def _vr(tag: int, small: str) -> str:
-    """The VR of an element that does not name it (PS3.6), UN when it is not known."""
-    if tag >> 16 & 1:
-        return "LO" if 0x10 <= tag & 0xFFFF <= 0xFF else "UN"  # a private creator, or a private value
-    try:
-        vr = str(dictionary_VR(tag))
-    except KeyError:
-        return "UN"
-    if " or " not in vr:
-        return vr
-    return "OW" if "OW" in vr else small
 
 
 def _element(tag: int, vr: str, value: bytes) -> bytes:

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from pydicom.datadict import dictionary_VR
 
 from appliance.errors import DicomError
 from appliance.part10.elements import UNDEFINED, Element, walk
+from appliance.part10.implied import item_at, vr_of
 from appliance.part10.transfer_syntax import IMPLICIT, Encoding
 
 _LONG_VRS: Final = frozenset("OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
@@ -64,12 +64,12 @@ def _elements(data: bytes, way: Way, changes: Mapping[int, bytes | None], depth:
 
 def _changed(tag: int, changes: Mapping[int, bytes | None], way: Way) -> bytes:
     value = changes[tag]
-    return b"" if value is None else element_bytes(tag, _vr(tag, way), value, way.target)
+    return b"" if value is None else element_bytes(tag, vr_of(tag, signed=way.signed), value, way.target)
 
 
 def _element(data: bytes, element: Element, way: Way, depth: int) -> bytes:
     value = data[element.value_offset : element.value_end]
-    vr = element.vr or _vr(element.tag, way)
+    vr = element.vr or vr_of(element.tag, signed=way.signed)
     if vr == "SQ":
         items = _items(value, way, depth)
         return head(element.tag, "SQ", UNDEFINED, way.target) + items + _mark(_SEQUENCE_END)
@@ -86,34 +86,9 @@ def _items(data: bytes, way: Way, depth: int) -> bytes:
         group, number, length = struct.unpack_from(way.source.byte_order + "HHL", data, at)
         if group << 16 | number != _ITEM:
             break
-        body, at = _item(data, at + 8, length, way.source)
+        body, at = item_at(data, at + 8, length, way.source)
         out += _mark(_ITEM, UNDEFINED) + _elements(body, way, {}, depth + 1) + _mark(_ITEM_END)
     return bytes(out)
-
-
-def _item(data: bytes, start: int, length: int, encoding: Encoding) -> tuple[bytes, int]:
-    """An item's elements, and the offset after it."""
-    if length != UNDEFINED:
-        return data[start : start + length], start + length
-    stream = io.BytesIO(data)
-    stream.seek(start)
-    for element in walk(stream, encoding, len(data) - start):
-        if element.tag == _ITEM_END:
-            return data[start : start + element.offset], start + element.offset + 8
-    raise DicomError("An item does not end")
-
-
-def _vr(tag: int, way: Way) -> str:
-    """The VR of an element that does not name it (PS3.6), UN when it is not known."""
-    if tag >> 16 & 1:
-        return "LO" if 0x10 <= tag & 0xFFFF <= 0xFF else "UN"  # a private creator, or a private value
-    try:
-        vr = str(dictionary_VR(tag))
-    except KeyError:
-        return "UN"
-    if " or " not in vr:
-        return vr
-    return "OW" if "OW" in vr else "SS" if way.signed else "US"
 
 
 def swapped(value: bytes, width: int) -> bytes:
